@@ -1,0 +1,33 @@
+# Leak-free stacking, from data files to the figures and tables of a paper.
+# The rules stand in workflow/rules, in the order in which data flow through them.
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/base_models.smk"
+include: "workflow/rules/meta_learners.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/collect.smk"
+
+
+onstart:
+    hold_lock()
+    check_models_before_work()
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{study}/evaluation/scores.csv", study=config["studies"]),

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from starstack.config.cross_checks import META_LEARNERS_OF_TASK, METRICS_OF_TASK
+from starstack.metrics.scores import METRICS
+from starstack.models.specs import PREPROCESSING
+from starstack.splits.splitters import SPLITTERS
+from starstack.stacking.meta_learners import META_LEARNERS
+
+ROOT = Path(__file__).parents[3]
+SCHEMA_PATH = ROOT / "workflow/schemas/config.schema.yaml"
+SCHEMA = yaml.safe_load(SCHEMA_PATH.read_text())
+
+# Mappings whose keys are not ours to know: parameters of a class, a function's arguments.
+FREE = {"params"}
+# This one hands its keys on to the schema of the chosen source, which is closed.
+DISPATCHES = {"study.properties.data", "data"}
+
+
+def subschemas(schema, where=""):
+    yield where, schema
+    for key in ("properties", "$defs"):
+        for name, part in schema.get(key, {}).items():
+            yield from subschemas(part, f"{where}.{key}.{name}".replace(".$defs.", "").strip("."))
+    for key in ("items", "additionalProperties", "then", "else"):
+        if isinstance(schema.get(key), dict):
+            yield from subschemas(schema[key], f"{where}.{key}")
+
+
+ALL = [pytest.param(where, part, id=where or "root") for where, part in subschemas(SCHEMA)]
+PROPERTIES = [
+    pytest.param(where, part, name, id=f"{where}.{name}")
+    for where, part in subschemas(SCHEMA)
+    for name in part.get("properties", {})
+]
+
+
+def test_the_schema_is_a_schema():
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert len(PROPERTIES) > 50
+
+
+@pytest.mark.parametrize(("where", "part", "name"), PROPERTIES)
+def test_every_key_has_type_and_description_and_is_required_or_has_a_default(where, part, name):
+    key = part["properties"][name]
+    assert "type" in key
+    assert len(key["description"]) > 10
+    assert ("default" in key) != (name in part.get("required", []))
+
+
+@pytest.mark.parametrize(("where", "part"), ALL)
+def test_no_mapping_takes_unknown_keys(where, part):
+    if part.get("type") != "object" or where in DISPATCHES or where.split(".")[-1] in FREE:
+        return
+    if "$ref" in part:
+        part = SCHEMA["$defs"][part["$ref"].removeprefix("#/$defs/")]
+    assert "additionalProperties" in part, "name the keys, or what names stand for"
+    closed = part["additionalProperties"] is False
+    assert closed or {"$ref"} == set(part["additionalProperties"])
+    assert closed or "propertyNames" in part
+
+
+@pytest.mark.parametrize(("where", "part", "name"), PROPERTIES)
+def test_every_default_fits_its_own_schema(where, part, name):
+    key = part["properties"][name]
+    if "default" in key:
+        resolved = {**key, "$defs": SCHEMA["$defs"]}
+        assert list(Draft202012Validator(resolved).iter_errors(key["default"])) == []
+
+
+def test_lists_of_names_are_those_of_the_library():
+    study = SCHEMA["$defs"]["study"]["properties"]
+    assert set(study["metrics"]["items"]["enum"]) == set(METRICS)
+    assert {m: METRICS[m].task for m in METRICS} == {
+        metric: task for task, metrics in METRICS_OF_TASK.items() for metric in metrics
+    }
+    assert SCHEMA["$defs"]["preprocessing"]["then"]["enum"] == list(PREPROCESSING)
+    methods = SCHEMA["$defs"]["split"]["properties"]["method"]["enum"]
+    assert methods == [*SPLITTERS, None]
+    assert {task: set(names) for task, names in META_LEARNERS_OF_TASK.items()} == {
+        task: set(names) for task, names in META_LEARNERS.items()
+    }
+    examples = SCHEMA["$defs"]["meta_learner"]["properties"]["class"]["examples"]
+    assert set(examples) == {name for names in META_LEARNERS.values() for name in names}
+
+
+def test_sources_are_those_of_the_library():
+    sources = pytest.importorskip("starstack.data.sources")
+    assert SCHEMA["$defs"]["data"]["properties"]["source"]["enum"] == list(sources.SOURCES)
+
+
+def test_the_config_tells_editors_where_its_schema_is():
+    first = (ROOT / "config.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=workflow/schemas/config.schema.yaml"

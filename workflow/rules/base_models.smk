@@ -1,0 +1,77 @@
+# Base models, fold by fold, and the meta-features that their out-of-fold predictions make.
+
+
+def get_base_predictions(wildcards):
+    """Predictions of all base models of a study."""
+    return [
+        f"results/{wildcards.study}/base_models/{model}/{fold}.h5"
+        for model in study_of(wildcards)["base_models"]
+        for fold in jobs_of(wildcards.study, model)
+    ]
+
+
+def get_file_ranges(wildcards):
+    """For each base model: its name, and where its files stand among all predictions."""
+    ranges, first = [], 0
+    for model in study_of(wildcards)["base_models"]:
+        count = len(jobs_of(wildcards.study, model))
+        ranges.append([model, first, count])
+        first += count
+    return ranges
+
+
+rule fit_base:
+    input:
+        sources=sources("fit_base.py"),
+        data=rules.load_data.output.data,
+        split=rules.split.output.split,
+    output:
+        models="results/{study}/base_models/{model}/{fold}.skops",
+        predictions="results/{study}/base_models/{model}/{fold}.h5",
+        runtime="results/{study}/runtime/fit_base.{model}.{fold}.json",
+    log:
+        "results/{study}/logs/fit_base.{model}.{fold}.log",
+    cache: True
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        study="{study}",
+        model="{model}",
+        folds=folds_of_job,
+        seed=config["seed"],
+        spec=lambda wildcards: spec_of(study_of(wildcards)["base_models"][wildcards.model]),
+        in_sample=lambda wildcards: bool(in_sample_learners(wildcards.study)),
+        allowed_packages=config["allowed_packages"],
+    message:
+        "{wildcards.study}: fit base model {wildcards.model}, fold {wildcards.fold}"
+    script:
+        "../scripts/fit_base.py"
+
+
+rule assemble_meta_features:
+    input:
+        sources=sources("assemble_meta_features.py"),
+        split=rules.split.output.split,
+        predictions=get_base_predictions,
+    output:
+        meta_features="results/{study}/meta_features.h5",
+        runtime="results/{study}/runtime/assemble_meta_features.json",
+    log:
+        "results/{study}/logs/assemble_meta_features.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        study="{study}",
+        files=get_file_ranges,
+    message:
+        "{wildcards.study}: assemble the out-of-fold meta-features"
+    script:
+        "../scripts/assemble_meta_features.py"

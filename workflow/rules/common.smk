@@ -1,0 +1,113 @@
+# Helpers of the rules: the validated configuration, what a job depends on, names of files.
+
+import fcntl
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+WORKFLOW = Path(workflow.basedir) / "workflow"
+# The library is found here by this process and by every job, in whatever environment it runs.
+sys.path.insert(0, str(WORKFLOW))
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(WORKFLOW))}; ")
+
+from starstack.config.validation import validate_config
+from starstack.errors import InputError
+from starstack.source_files import library_files
+
+
+try:
+    validated = validate_config(config, WORKFLOW / "schemas" / "config.schema.yaml")
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+# In place: report captions read the same object.
+config.clear()
+config.update(validated)
+
+
+wildcard_constraints:
+    study="|".join(config["studies"]),
+    model="[A-Za-z0-9][A-Za-z0-9-]*",
+    meta="[A-Za-z0-9][A-Za-z0-9-]*",
+    fold=r"\d+|refit|all",
+
+
+def hold_lock():
+    """Keep a second run out of this folder; the lock ends with this process, however it ends."""
+    path = Path(".snakemake") / "running"
+    hold_lock.file = path.open("a")
+    try:
+        fcntl.flock(hold_lock.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise WorkflowError(
+            f"another run is working in {Path.cwd()}; wait until it ends, or stop it"
+        ) from None
+
+
+def check_models_before_work():
+    """Build every model of the config once, so that a misspelt one stops the run at its start."""
+    try:
+        from starstack.config.check import check_models
+    except ModuleNotFoundError:
+        # Snakemake stands alone in its environment (--sdm conda): the jobs check by themselves.
+        return
+    try:
+        check_models(config)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def sources(script):
+    """A script and the library files that it really imports, as inputs of its rule."""
+    path = WORKFLOW / "scripts" / script
+    files = [path, *library_files(path, WORKFLOW / "starstack")]
+    # Relative, so that a copy of the folder elsewhere has the same inputs and reruns nothing.
+    return [os.path.relpath(file) for file in files]
+
+
+def study_of(wildcards):
+    """The config section of a study."""
+    return config["studies"][wildcards.study]
+
+
+def fold_names(study):
+    """Names of the folds of a study: 1 to folds × repeats."""
+    split = config["studies"][study]["split"]
+    return [str(i + 1) for i in range(split["n_folds"] * split["n_repeats"])]
+
+
+def jobs_of(study, model):
+    """Values of the wildcard `fold` that together fit a base model: one per fold, or `all`."""
+    if config["studies"][study]["base_models"][model]["job"] == "per_model":
+        return ["all"]
+    return [*fold_names(study), "refit"]
+
+
+def folds_of_job(wildcards):
+    """Folds that one job fits."""
+    if wildcards.fold == "all":
+        return [*fold_names(wildcards.study), "refit"]
+    return [wildcards.fold]
+
+
+def in_sample_learners(study):
+    """Meta-learners that are trained on in-sample predictions, to show what leakage does."""
+    learners = config["studies"][study]["meta_learners"]
+    return [name for name, spec in learners.items() if spec["trained_on"] == "in-sample"]
+
+
+def spec_of(entry):
+    """The part of a model's config entry that says how to build it."""
+    return {key: entry[key] for key in ("class", "params", "preprocess", "columns") if key in entry}
+
+
+def title_of(wildcards):
+    """What captions and tables call a study."""
+    return study_of(wildcards)["title"] or wildcards.study
+
+
+def studies_of(task):
+    """Studies of one task."""
+    return [name for name, study in config["studies"].items() if study["task"] == task]

@@ -1,0 +1,47 @@
+# Honest scores, weights and diversity of a study, from stored predictions.
+
+
+def get_meta_files(kind):
+    """Files of all meta-learners of a study, in the order of the config."""
+
+    def files(wildcards):
+        return [
+            f"results/{wildcards.study}/meta_learners/{meta}.{kind}"
+            for meta in study_of(wildcards)["meta_learners"]
+        ]
+
+    return files
+
+
+rule evaluate:
+    input:
+        sources=sources("evaluate.py"),
+        data=rules.load_data.output.data,
+        split=rules.split.output.split,
+        meta_features=rules.assemble_meta_features.output.meta_features,
+        predictions=get_meta_files("h5"),
+        weights=get_meta_files("weights.csv"),
+    output:
+        scores="results/{study}/evaluation/scores.csv",
+        weights="results/{study}/evaluation/weights.csv",
+        diversity="results/{study}/evaluation/diversity.csv",
+        predictions="results/{study}/evaluation/predictions.csv",
+        reliability="results/{study}/evaluation/reliability.csv",
+        runtime="results/{study}/runtime/evaluate.json",
+    log:
+        "results/{study}/logs/evaluate.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        study="{study}",
+        meta_learners=lambda wildcards: list(study_of(wildcards)["meta_learners"]),
+        in_sample=lambda wildcards: in_sample_learners(wildcards.study),
+        metrics=lambda wildcards: study_of(wildcards)["metrics"],
+    message:
+        "{wildcards.study}: score base models and meta-learners"
+    script:
+        "../scripts/evaluate.py"

@@ -1,0 +1,41 @@
+# Meta-learners on stored out-of-fold predictions.
+
+
+def get_meta_options(wildcards):
+    """How a meta-learner takes its meta-features."""
+    entry = study_of(wildcards)["meta_learners"][wildcards.meta]
+    names = ("drop_first", "keep_features", "member_predictions", "trained_on")
+    return {name: entry[name] for name in names}
+
+
+rule fit_meta:
+    input:
+        sources=sources("fit_meta.py"),
+        data=rules.load_data.output.data,
+        split=rules.split.output.split,
+        meta_features=rules.assemble_meta_features.output.meta_features,
+    output:
+        model="results/{study}/meta_learners/{meta}.skops",
+        predictions="results/{study}/meta_learners/{meta}.h5",
+        weights="results/{study}/meta_learners/{meta}.weights.csv",
+        runtime="results/{study}/runtime/fit_meta.{meta}.json",
+    log:
+        "results/{study}/logs/fit_meta.{meta}.log",
+    cache: True
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        study="{study}",
+        meta="{meta}",
+        seed=config["seed"],
+        spec=lambda wildcards: spec_of(study_of(wildcards)["meta_learners"][wildcards.meta]),
+        options=get_meta_options,
+        allowed_packages=config["allowed_packages"],
+    message:
+        "{wildcards.study}: fit meta-learner {wildcards.meta}"
+    script:
+        "../scripts/fit_meta.py"

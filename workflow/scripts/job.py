@@ -1,0 +1,106 @@
+"""What every script does around its one library call: log, errors, whole outputs, runtime.
+
+A script is ::
+
+    with job(snakemake) as output:
+        library_function(..., output.table)
+
+`output` names temporary files beside the declared outputs. They are moved in place together when
+the block has ended without an error, so that a job that is killed or fails leaves nothing behind
+that looks finished.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+from starstack import __version__
+from starstack.errors import InputError
+
+logger = logging.getLogger("starstack.job")
+
+# Scripts import this module first, so that the time of their imports counts.
+STARTED = time.perf_counter()
+
+
+@contextmanager
+def job(snakemake) -> Iterator[SimpleNamespace]:
+    """Run the body of a script with its log, its outputs and its runtime record in order.
+
+    The output named ``runtime``, if the rule declares one, is written here: wall-clock and CPU
+    seconds, and the peak of resident memory, of this job.
+    """
+    log = open(snakemake.log[0], "w", buffering=1)  # noqa: SIM115 - open until the process ends
+    sys.stdout = sys.stderr = log
+    logging.basicConfig(
+        stream=log, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.captureWarnings(True)
+    warnings.simplefilter("default")
+    final = {name: Path(path) for name, path in snakemake.output.items()}
+    partial = {name: _partial(path) for name, path in final.items()}
+    try:
+        yield SimpleNamespace(**{name: str(path) for name, path in partial.items()})
+        if "runtime" in partial:
+            partial["runtime"].write_text(json.dumps(_runtime(snakemake), indent=2) + "\n")
+        for name, path in final.items():
+            os.replace(partial[name], path)
+    except InputError as error:
+        logger.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        logger.exception("rule %s failed", snakemake.rule)
+        sys.exit(1)
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+    logger.info("done in %.1f s", time.perf_counter() - STARTED)
+
+
+def _partial(path: Path) -> Path:
+    """Name a temporary file beside ``path``; what a killed job left there is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".partial-*-{path.name}"):
+        left.unlink(missing_ok=True)
+    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+
+
+def _runtime(snakemake) -> dict[str, object]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Linux counts kibibytes, macOS bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    wildcards = dict(snakemake.wildcards.items())
+    return {
+        "study": wildcards.pop("study", ""),
+        "rule": snakemake.rule,
+        "job": "/".join(wildcards.values()),
+        "seconds": round(time.perf_counter() - STARTED, 3),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime + children.ru_utime, 3),
+        "max_rss_mb": round(max(usage.ru_maxrss, children.ru_maxrss) / unit, 1),
+        "threads": snakemake.threads,
+    }
+
+
+def provenance(snakemake, dataset=None) -> dict[str, str]:
+    """State what made an artefact: study, seed, rule, library version, checksums."""
+    section = json.dumps(dict(snakemake.params.items()), sort_keys=True)
+    stated = {
+        "study": snakemake.wildcards.study,
+        "rule": snakemake.rule,
+        "seed": str(snakemake.params.get("seed", "")),
+        "library_version": __version__,
+        "config_sha256": hashlib.sha256(section.encode()).hexdigest(),
+    }
+    if dataset is not None:
+        stated["data_sha256"] = dataset.sha256()
+    return stated

@@ -1,0 +1,3 @@
+"""Predictions with error bars that hold: the library under the starstack workflow."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,197 @@
+"""Checks of a configuration that look at several keys at once; nothing is imported or opened."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from starstack.errors import InputError
+from starstack.models.classes import check_allowed, unknown
+from starstack.models.specs import PREPROCESSING, SPEC_KEYS, iter_specs
+
+METRICS_OF_TASK = {
+    "classification": ("accuracy", "balanced_accuracy", "log_loss", "brier", "roc_auc"),
+    "regression": ("r2", "rmse", "mae"),
+}
+# The short names of starstack.stacking.meta_learners, which imports scikit-learn: a test holds
+# the two tables together.
+META_LEARNERS_OF_TASK = {
+    "classification": ("logistic", "ridge", "convex", "nnls", "greedy", "best_single"),
+    "regression": ("ridge", "lasso", "convex", "nnls", "greedy", "best_single"),
+}
+
+# What a method of splitting needs: a key of data, or classes.
+_NEEDS = {"grouped": "group", "stratified-grouped": "group", "time-ordered": "time"}
+_STRATIFIED = {"stratified": "k-fold", "stratified-grouped": "grouped"}
+_ROLES = ("row_id", "group", "time", "sample_weight")
+
+
+def check_studies(config: Mapping[str, Any]) -> None:
+    """Check what the schema cannot: keys against each other, classes, files.
+
+    Parameters
+    ----------
+    config : mapping
+        A configuration that fits the schema, defaults filled in.
+
+    Raises
+    ------
+    InputError
+        One line on the first mistake.
+    """
+    _check_distinct(config["studies"], "config: studies")
+    for name, study in config["studies"].items():
+        where = f"config: studies.{name}"
+        _check_names(study, where)
+        _check_data(study, where)
+        _check_split(study, where)
+        _check_metrics(study, where)
+        for entry, spec in _entries(study, where):
+            _check_classes(entry, spec, config["allowed_packages"])
+        for learner, spec in study["meta_learners"].items():
+            _check_meta_learner(spec, study["task"], f"{where}.meta_learners.{learner}")
+
+
+def _entries(study: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for kind in ("base_models", "meta_learners"):
+        for name, spec in study[kind].items():
+            yield f"{where}.{kind}.{name}", spec
+
+
+def _check_distinct(names: Any, where: str) -> None:
+    """Refuse names that some file systems cannot tell apart."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise InputError(
+                f"{where}: expected names that differ in more than case, since they name files; "
+                f"got {other!r} and {name!r}"
+            )
+
+
+def _check_names(study: Mapping[str, Any], where: str) -> None:
+    bases = {name.lower(): name for name in study["base_models"]}
+    for name in study["meta_learners"]:
+        if name.lower() in bases:
+            raise InputError(
+                f"{where}.meta_learners: expected other names than those of the base models; "
+                f"{name!r} is also the base model {bases[name.lower()]!r}, rename one of them"
+            )
+    _check_distinct(study["base_models"], f"{where}.base_models")
+    _check_distinct(study["meta_learners"], f"{where}.meta_learners")
+
+
+def _check_data(study: Mapping[str, Any], where: str) -> None:
+    data = study["data"]
+    targets = data.get("target", data.get("y", ()))
+    targets = [targets] if isinstance(targets, str) else list(targets)
+    key = "target" if "target" in data else "y"
+    if study["task"] == "classification" and len(targets) > 1:
+        raise InputError(
+            f"{where}.data.{key}: expected one column for classification, got {len(targets)}; "
+            "name one, or make several studies"
+        )
+    _check_roles(data, key, targets, f"{where}.data")
+    if "path" in data:
+        _check_file(data["path"], f"{where}.data.path")
+    features = data.get("features")
+    for name, spec in study["base_models"].items():
+        for column in (spec["columns"] or ()) if features else ():
+            if column not in features:
+                place = f"{where}.base_models.{name}.columns"
+                raise InputError(f"{place}: {unknown('column', column, features)}")
+
+
+def _check_roles(data: Mapping[str, Any], key: str, targets: Sequence[str], where: str) -> None:
+    roles = [(key, name) for name in targets]
+    roles += [("features", name) for name in data.get("features") or ()]
+    roles += [(role, data[role]) for role in _ROLES if data.get(role) is not None]
+    seen: dict[str, str] = {}
+    for role, name in roles:
+        if name in seen:
+            raise InputError(
+                f"{where}: expected {name!r} under one key only; it is under {seen[name]} and "
+                f"under {role}"
+            )
+        seen[name] = role
+
+
+def _check_split(study: Mapping[str, Any], where: str) -> None:
+    split, data, place = study["split"], study["data"], f"{where}.split"
+    if split["file"] is not None:
+        _check_file(split["file"], f"{place}.file")
+        return
+    method = split["method"]
+    needed = _NEEDS.get(method)
+    if needed and data.get(needed) is None:
+        raise InputError(
+            f"{place}.method: {method} needs the {needed} of each row; "
+            + (
+                f"name its column under data.{needed}"
+                if data["source"] != "scikit-learn"
+                else "data from scikit-learn have none, choose k-fold or stratified"
+            )
+        )
+    if method in _STRATIFIED and study["task"] != "classification":
+        raise InputError(
+            f"{place}.method: {method} needs classes, and the task is {study['task']}; "
+            f"use {_STRATIFIED[method]}"
+        )
+    if split["n_repeats"] > 1 and method == "time-ordered":
+        raise InputError(
+            f"{place}.n_repeats: expected 1 for time-ordered, since time has one order; "
+            f"got {split['n_repeats']}"
+        )
+    if split["n_repeats"] > 1 and not split["shuffle"]:
+        raise InputError(
+            f"{place}: n_repeats is {split['n_repeats']} but shuffle is false, which would repeat "
+            "the same folds; set shuffle to true or n_repeats to 1"
+        )
+
+
+def _check_metrics(study: Mapping[str, Any], where: str) -> None:
+    known = METRICS_OF_TASK[study["task"]]
+    for metric in study["metrics"]:
+        if metric not in known:
+            raise InputError(
+                f"{where}.metrics: {metric} does not fit the task {study['task']}; "
+                f"expected some of {', '.join(known)}"
+            )
+
+
+def _check_meta_learner(spec: Mapping[str, Any], task: str, where: str) -> None:
+    name, short_names = spec["class"], META_LEARNERS_OF_TASK[task]
+    if "." not in name and name not in short_names:
+        known = [*short_names, "the dotted path of a class"]
+        raise InputError(f"{where}.class: {unknown(f'meta-learner for {task}', name, known)}")
+    if spec["trained_on"] == "in-sample":
+        if "." in name:
+            raise InputError(
+                f"{where}.trained_on: in-sample leaks, and is only there to show it with one of "
+                f"{', '.join(short_names)}; use out-of-fold for {name}"
+            )
+        if spec["member_predictions"] != "refit":
+            raise InputError(
+                f"{where}.member_predictions: expected refit with trained_on: in-sample; "
+                f"got {spec['member_predictions']}"
+            )
+
+
+def _check_classes(where: str, entry: Mapping[str, Any], allowed_packages: Sequence[str]) -> None:
+    for place, spec in iter_specs(entry, where):
+        nested = place != where
+        for key in spec if nested else ():
+            if key not in SPEC_KEYS:
+                raise InputError(f"{place}: {unknown('key', key, SPEC_KEYS)}")
+        if nested or "." in spec["class"]:
+            check_allowed(spec["class"], allowed_packages, f"{place}.class")
+        for position, item in enumerate(spec.get("preprocess") or ()):
+            if isinstance(item, str) and item not in PREPROCESSING:
+                what = unknown("preprocessing", item, PREPROCESSING)
+                raise InputError(f"{place}.preprocess[{position}]: {what}")
+
+
+def _check_file(path: str, where: str) -> None:
+    if not Path(path).is_file():
+        what = "a folder" if Path(path).is_dir() else "no such file"
+        raise InputError(f"{where}: expected a file, seen from {Path.cwd()}; {path!r} is {what}")

@@ -1,0 +1,139 @@
+"""Predicted against observed values of the test rows, with the residuals below."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from starstack.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    check_one_study,
+    check_table,
+    choose,
+    label,
+    new_figure,
+    styled,
+    unique,
+)
+
+COLUMNS = ("study", "estimator", "role", "row_id", "output", "observed", "predicted")
+_COLOURS = {"base": BLUE, "meta": GREEN}
+# Above this many points a vector file becomes slow to open, so they are drawn as pixels.
+_MANY = 3000
+
+
+@styled
+def plot_residuals(
+    predictions: pd.DataFrame,
+    estimators: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw predicted against observed values, and below them the residuals.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Rows of predictions.csv of one regression study.
+    estimators : sequence of str, optional
+        Which estimators; by default all meta-learners, or all base models if there is none.
+    labels : mapping of str to str, optional
+        Words and unit of a target by its name, such as ``{"teff": "Teff (K)"}``.
+
+    Returns
+    -------
+    Figure
+        A panel with its residuals per estimator and target; targets stand side by side. Each
+        says the number of rows, and the mean and the standard deviation of the residuals,
+        predicted minus observed.
+
+    Raises
+    ------
+    InputError
+        If columns are missing, the table is empty or of several studies, or an estimator is not
+        in it.
+    """
+    check_table(predictions, COLUMNS, "predictions")
+    check_one_study(predictions, "predictions")
+    known = unique(predictions["estimator"])
+    metas = unique(predictions.loc[predictions["role"] == "meta", "estimator"])
+    names = choose(known, estimators or metas, "predictions: estimator")
+    targets = unique(predictions["output"])
+    panels = [(name, target) for name in names for target in targets]
+    n_columns = min(len(targets) if len(targets) > 1 else len(names), 3)
+    n_blocks = -(-len(panels) // n_columns)
+    width = ONE_COLUMN if n_columns == 1 else TWO_COLUMNS
+    figure = new_figure(width, n_blocks * (0.95 * width / n_columns + 0.85))
+    grid = figure.add_gridspec(2 * n_blocks, n_columns, height_ratios=[2.6, 1] * n_blocks)
+    for number, (name, target) in enumerate(panels):
+        block, column = divmod(number, n_columns)
+        above = figure.add_subplot(grid[2 * block, column])
+        below = figure.add_subplot(grid[2 * block + 1, column], sharex=above)
+        of_panel = (predictions["estimator"] == name) & (predictions["output"] == target)
+        words = (labels or {}).get(target) or label(target) or "value"
+        _pair(above, below, predictions[of_panel], words)
+        above.set_title(label(name))
+    return figure
+
+
+def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
+    """Draw the rows of one estimator and target in two panels with one horizontal axis."""
+    observed, predicted = rows["observed"].to_numpy(), rows["predicted"].to_numpy()
+    residual = predicted - observed
+    style = {
+        "color": _COLOURS.get(rows["role"].iloc[0], BLUE),
+        "marker": "o",
+        "markersize": 2.5 if len(rows) < 500 else 1.2,
+        "markeredgewidth": 0,
+        "alpha": 0.6 if len(rows) < 500 else 0.3,
+        "linestyle": "none",
+        "rasterized": len(rows) > _MANY,
+    }
+    ends = [observed.min(), observed.max()]
+    above.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--")
+    above.plot(observed, predicted, gid="residuals", **style)
+    below.axhline(0, color=GREY, linewidth=0.8, linestyle="--")
+    below.plot(observed, residual, **style)
+    spread = float(np.std(residual, ddof=1)) if len(residual) > 1 else float("nan")
+    above.annotate(
+        f"n = {len(rows)}\nmean {_signed(residual.mean(), spread)}\nscatter {_digits(spread, spread)}",
+        (0, 1),
+        xytext=(3, -2),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="left",
+        va="top",
+        fontsize=6.5,
+    )
+    # Room above the points for the numbers.
+    low, high = above.get_ylim()
+    above.set_ylim(low, high + 0.18 * (high - low))
+    limit = 1.1 * float(np.abs(residual).max()) or 1.0
+    below.set_ylim(-limit, limit)
+    above.tick_params(labelbottom=False)
+    for axes in (above, below):
+        axes.yaxis.set_major_locator(MaxNLocator(5 if axes is above else 3))
+    below.xaxis.set_major_locator(MaxNLocator(4))
+    above.set_ylabel(f"Predicted {words}")
+    below.set_ylabel("Residual")
+    below.set_xlabel(f"Observed {words}")
+
+
+def _digits(value: float, scale: float) -> str:
+    """Write a number to three digits of a scale."""
+    if not (np.isfinite(value) and np.isfinite(scale)) or scale == 0:
+        return "–" if not np.isfinite(value) else f"{value:.3g}"
+    decimals = int(np.clip(2 - np.floor(np.log10(scale)), 0, 8))
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def _signed(value: float, scale: float) -> str:
+    """Write a number with its sign to three digits of a scale."""
+    text = _digits(value, scale)
+    return text if text[0] in "−–" else f"+{text}"

@@ -1,0 +1,201 @@
+"""Scores of base models and meta-learners, with error bars."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from starstack.errors import InputError
+from starstack.figures.style import (
+    BAND,
+    FIGURE_MARKS,
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    check_table,
+    choose,
+    footnote,
+    label,
+    n_text,
+    new_figure,
+    styled,
+    unique,
+)
+from starstack.metrics.scores import METRICS
+
+COLUMNS = (
+    "study",
+    "estimator",
+    "role",
+    "figure",
+    "metric",
+    "output",
+    "value",
+    "standard_error",
+    "n",
+)
+_VALIDATED = ("out-of-fold", "cross-validated")
+_MARK = {
+    "linestyle": "none",
+    "markersize": 4.0,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.3,
+}
+
+
+@styled
+def plot_scores(scores: pd.DataFrame, metrics: Sequence[str] | None = None) -> Figure:
+    """Draw scores with one standard error, one panel per study, metric and output.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Rows of scores.csv; base models and meta-learners are drawn in its order.
+    metrics : sequence of str, optional
+        Which metrics; by default the first one of each study, its primary metric.
+
+    Returns
+    -------
+    Figure
+        One mark per row of the table that has a chosen metric; shape and colour say whether the
+        score is out-of-fold, cross-validated, of the test rows or in-sample.
+
+    Raises
+    ------
+    InputError
+        If columns are missing, the table is empty, or a metric is not in it.
+    """
+    check_table(scores, COLUMNS, "scores")
+    if metrics is not None:
+        choose(unique(scores["metric"]), metrics, "scores: metric")
+    for figure_name in unique(scores["figure"]):
+        if figure_name not in FIGURE_MARKS:
+            raise InputError(
+                f"scores: column figure: expected one of {', '.join(FIGURE_MARKS)}, "
+                f"got {figure_name!r}"
+            )
+    panels = []
+    for _, of_study in scores.groupby("study", sort=False):
+        for metric in metrics or [of_study["metric"].iloc[0]]:
+            of_metric = of_study[of_study["metric"] == metric]
+            panels += [part for _, part in of_metric.groupby("output", sort=False)]
+    several_studies = scores["study"].nunique() > 1
+    n_columns = min(len(panels), 2 if several_studies else 3)
+    n_rows = -(-len(panels) // n_columns)
+    slots = max(len(_slots(part)) for part in panels)
+    figure = new_figure(
+        ONE_COLUMN if len(panels) == 1 else TWO_COLUMNS, 0.75 + n_rows * (0.55 + 0.18 * slots)
+    )
+    for number, part in enumerate(panels):
+        axes = figure.add_subplot(n_rows, n_columns, number + 1)
+        _panel(axes, part, names=several_studies or number % n_columns == 0)
+        heading = [part["study"].iloc[0]] if several_studies else []
+        heading += [label(part["output"].iloc[0])] if part["output"].iloc[0] else []
+        axes.set_title(", ".join(heading))
+        if several_studies:
+            axes.set_title(_sizes(part), loc="right", fontweight="normal", fontsize=6.5)
+    shown = pd.concat(panels)
+    vacant = n_rows > 1 and len(panels) < n_rows * n_columns
+    _legend(figure, shown, sizes=not several_studies, vacant=vacant)
+    remark = "Error bars: ± 1 standard error. Dotted: best base model, out-of-fold."
+    if (shown["standard_error"] == 0).any():
+        remark += "\nNo bar: every row scores the same, so there is no spread to measure."
+    footnote(figure, remark)
+    return figure
+
+
+def _slots(part: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """List the lines of a panel: (role, estimator) -> name, with a heading before each role."""
+    slots = {}
+    for role in ("base", "meta"):
+        names = unique(part.loc[part["role"] == role, "estimator"])
+        if names:
+            slots[role, ""] = label(role)
+            slots |= {(role, name): label(name) for name in names}
+    return slots
+
+
+def _panel(axes: Axes, part: pd.DataFrame, *, names: bool) -> None:
+    """Draw the scores of one study, metric and output."""
+    slots = _slots(part)
+    position = {key: number for number, key in enumerate(slots)}
+    for (_, name), number in position.items():
+        if name:
+            axes.axhspan(number - 0.43, number + 0.43, color=BAND, zorder=0)
+    present = [name for name in FIGURE_MARKS if name in set(part["figure"])]
+    # An estimator is either out-of-fold or cross-validated, so these two share a line.
+    line = {name: "validated" if name in _VALIDATED else name for name in present}
+    lines = list(dict.fromkeys(line.values()))
+    for name in present:
+        rows = part[part["figure"] == name]
+        centre = [position[key] for key in zip(rows["role"], rows["estimator"], strict=True)]
+        shift = 0.36 * (lines.index(line[name]) - (len(lines) - 1) / 2) if len(lines) > 1 else 0
+        container = axes.errorbar(
+            rows["value"],
+            np.array(centre) + shift * (0.8 if len(lines) > 2 else 1),
+            xerr=rows["standard_error"],
+            **_MARK,
+            **FIGURE_MARKS[name],
+        )
+        container.lines[0].set_gid("scores")
+    metric = METRICS.get(part["metric"].iloc[0])
+    honest = part[(part["role"] == "base") & (part["figure"] == "out-of-fold")]["value"]
+    if len(honest):
+        best = honest.max() if metric is None or metric.greater_is_better else honest.min()
+        axes.axvline(best, color=FIGURE_MARKS["out-of-fold"]["color"], linestyle=":", zorder=0)
+    axes.set_yticks(list(position.values()), list(slots.values()) if names else [])
+    for text, (_, estimator) in zip(axes.get_yticklabels(), slots, strict=False):
+        text.set_fontweight("normal" if estimator else "bold")
+    axes.set_ylim(len(slots) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.06)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    if _spans_decades(part):
+        axes.set_xscale("log")
+        decades = np.log10(part["value"].max() / part["value"].min())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.8 else (1,)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+    axes.set_xlabel(_axis_label(part["metric"].iloc[0]))
+
+
+def _spans_decades(part: pd.DataFrame) -> bool:
+    """Tell whether a loss has values so far apart that a linear axis would hide the good ones."""
+    metric = METRICS.get(part["metric"].iloc[0])
+    value = part["value"]
+    return metric is not None and not metric.greater_is_better and value.max() > 8 * value.min() > 0
+
+
+def _axis_label(name: str) -> str:
+    """Name a metric with its unit and the direction in which it is better."""
+    if name not in METRICS:
+        return label(name)
+    metric = METRICS[name]
+    unit = {"": "", "target": "unit of the target; "}.get(metric.unit, f"{metric.unit}; ")
+    return f"{metric.label} ({unit}{'higher' if metric.greater_is_better else 'lower'} is better)"
+
+
+def _sizes(part: pd.DataFrame) -> str:
+    """Write the number of rows behind the honest scores, and behind the test scores."""
+    words = {"training n": part["figure"].isin(_VALIDATED), "test n": part["figure"] == "test"}
+    texts = [n_text(part.loc[rows, "n"], word) for word, rows in words.items() if rows.any()]
+    return ", ".join(texts)
+
+
+def _legend(figure: Figure, shown: pd.DataFrame, *, sizes: bool, vacant: bool) -> None:
+    """Say what each mark is: above the panels, or where a panel is missing."""
+    present = [name for name in FIGURE_MARKS if name in set(shown["figure"])]
+    handles = [Line2D([], [], **_MARK, **FIGURE_MARKS[name]) for name in present]
+    texts = [label(name) for name in present]
+    if sizes:
+        counts = [n_text(shown.loc[shown["figure"] == name, "n"]) for name in present]
+        texts = [f"{text}, {count}" for text, count in zip(texts, counts, strict=True)]
+    columns = len(present) if len(figure.axes) > 1 else min(2, len(present))
+    if vacant:
+        rows = figure.axes[0].get_gridspec().nrows
+        figure.legend(handles, texts, loc="center", bbox_to_anchor=(0.78, 0.55 / rows))
+    else:
+        figure.legend(handles, texts, loc="outside upper center", ncols=columns)

@@ -1,0 +1,196 @@
+"""What all figures share: style file, words, colours, sizes, and files that do not change.
+
+No function here or in this room touches pyplot's global state: figures are made as objects, under
+the style as a context, and saved without a window system.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import matplotlib.style
+import pandas as pd
+from matplotlib.figure import Figure
+
+from starstack.errors import InputError
+
+STYLE_FILE = Path(__file__).with_name("starstack.mplstyle")
+
+# Widths of one and two columns of a journal, in inches (88 mm and 180 mm).
+ONE_COLUMN, TWO_COLUMNS = 3.46, 7.09
+
+# Words of the tables as a reader should see them; what is not listed is shown as it is.
+LABELS: dict[str, str] = {
+    "base": "Base models",
+    "meta": "Meta-learners",
+    "out-of-fold": "out-of-fold",
+    "cross-validated": "cross-validated",
+    "test": "test",
+    "in-sample": "in-sample (leaks)",
+    "error_correlation": "Error correlation",
+    "q_statistic": "Q statistic",
+    "disagreement": "Disagreement (share of rows)",
+    "load_data": "load data",
+    "fit_base": "fit base models",
+    "assemble_meta_features": "assemble meta-features",
+    "fit_meta": "fit meta-learners",
+}
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)
+GREY = "#767676"
+BAND = "#F3F3F3"  # behind what belongs to one row
+
+# Shape and colour of a score say which figure it is, so that no colour is needed to tell them.
+FIGURE_MARKS: dict[str, dict[str, object]] = {
+    "out-of-fold": {"marker": "o", "color": BLUE},
+    "cross-validated": {"marker": "s", "color": GREEN},
+    "test": {"marker": "D", "color": VERMILLION},
+    "in-sample": {"marker": "X", "color": GREY},
+}
+
+
+def label(name: str) -> str:
+    """Look up the words for a name of the tables."""
+    return LABELS.get(name, name)
+
+
+@contextmanager
+def use_style() -> Iterator[None]:
+    """Apply the style of the report inside a ``with`` block, from Matplotlib's own defaults."""
+    with matplotlib.rc_context():
+        matplotlib.style.use(["default", STYLE_FILE])
+        yield
+
+
+def styled(plot: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw with the style of the report, whatever the caller's settings are."""
+
+    @functools.wraps(plot)
+    def draw(*args: object, **options: object) -> Figure:
+        with use_style():
+            return plot(*args, **options)
+
+    return draw
+
+
+def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
+    """Make an empty figure of a size in inches, whose layout leaves nothing cut off.
+
+    The layout "compressed" keeps panels of a fixed aspect together.
+    """
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def save_figure(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
+    """Write a figure as PDF and PNG: the same figure gives the same bytes.
+
+    Neither file holds a date or the name of a program. The layout is settled once before the
+    first file, because each drawing would move it a little.
+
+    Parameters
+    ----------
+    figure : Figure
+        What one of the ``plot_*`` functions returned.
+    stem : str or Path
+        The path without ``.pdf`` and ``.png``.
+
+    Returns
+    -------
+    tuple of Path
+        The PDF and the PNG file.
+    """
+    files = Path(f"{stem}.pdf"), Path(f"{stem}.png")
+    with use_style():
+        if figure.get_layout_engine() is not None:
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        figure.savefig(files[1], metadata={"Software": None})
+    return files
+
+
+def check_table(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
+    """Refuse a table that a figure cannot be drawn from, before anything is drawn.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A result table.
+    columns : sequence of str
+        What the figure reads.
+    name : str
+        The table's name, for the message.
+
+    Raises
+    ------
+    InputError
+        If columns are missing (all are named) or there is no row.
+    """
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"{name}: expected the columns {', '.join(columns)}, missing {', '.join(missing)}; "
+            "run the rule that writes this table again"
+        )
+    if table.empty:
+        raise InputError(f"{name}: expected at least one row, got an empty table")
+
+
+def check_one_study(table: pd.DataFrame, name: str) -> None:
+    """Refuse a table of several studies where a figure shows one.
+
+    Raises
+    ------
+    InputError
+        If the column ``study`` holds more than one name.
+    """
+    studies = unique(table["study"])
+    if len(studies) > 1:
+        raise InputError(
+            f"{name}: expected the rows of one study, got {', '.join(studies)}; select one of them"
+        )
+
+
+def choose(known: Sequence[str], wanted: Sequence[str] | None, what: str) -> list[str]:
+    """Pick the wanted names in their own order, or all known ones if none are asked for.
+
+    Raises
+    ------
+    InputError
+        If a wanted name is not known.
+    """
+    for name in wanted or ():
+        if name not in known:
+            raise InputError(f"{what}: expected one of {', '.join(known)}, got {name!r}")
+    return list(wanted) if wanted else list(known)
+
+
+def unique(values: pd.Series) -> list:
+    """List the different values in order of appearance, which is the order of the config."""
+    return list(dict.fromkeys(values))
+
+
+def n_text(sizes: pd.Series, word: str = "n") -> str:
+    """Write the number of rows behind a mark, or the range of it.
+
+    Examples
+    --------
+    >>> n_text(pd.Series([142, 142])), n_text(pd.Series([90, 142]))
+    ('n = 142', 'n = 90–142')
+    """
+    low, high = int(sizes.min()), int(sizes.max())
+    return f"{word} = {low}" if low == high else f"{word} = {low}–{high}"
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Write a remark below the panels, such as what the error bars are."""
+    figure.supxlabel(text, fontsize=6.5, color=GREY)

@@ -1,0 +1,178 @@
+"""The result tables of a study, from stored predictions: nothing is fitted here."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from starstack.data.dataset import Dataset
+from starstack.metrics.reliability import reliability_table
+from starstack.splits.split import Split
+from starstack.stacking.diversity import diversity_table
+from starstack.stacking.risk import member_codes, prediction_scores
+from starstack.stacking.stored_features import IN_SAMPLE, OUT_OF_FOLD, StoredFeatures
+
+RowPredictions = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+class Evaluation:
+    """Scores, diversity, predictions and reliability of one study.
+
+    Parameters
+    ----------
+    dataset, split : Dataset, Split
+        The study's data and split.
+    features : StoredFeatures
+        Predictions of the base models.
+    meta_predictions : mapping of str to mapping of str to (row ids, ndarray)
+        For each meta-learner its ``cross-validated`` and ``test`` predictions.
+    in_sample : sequence of str
+        Meta-learners trained on in-sample predictions: what their cross-validation promises is
+        labelled ``in-sample``, never ``cross-validated``.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        features: StoredFeatures,
+        meta_predictions: Mapping[str, RowPredictions],
+        in_sample: Sequence[str] = (),
+    ) -> None:
+        self.dataset = dataset
+        self.outputs = dataset.classes or dataset.target_names
+        self.kinds = features.kinds
+        self._row = {name: i for i, name in enumerate(dataset.row_id.tolist())}
+        train, test = split.train_rows(), np.flatnonzero(split.is_test)
+        figures = {OUT_OF_FOLD: (OUT_OF_FOLD, train), "test": ("test_refit", test)}
+        if IN_SAMPLE in features.blocks:
+            figures[IN_SAMPLE] = (IN_SAMPLE, train)
+        # (estimator, role, figure) -> rows and predictions of shape (rows, c)
+        self.found: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray]] = {}
+        for model in features.kinds:
+            for figure, (block_name, rows) in figures.items():
+                block = features.blocks[block_name].get(model)
+                if block is not None and len(rows):
+                    kept = ~np.isnan(block).any(axis=1)
+                    self.found[model, "base", figure] = rows[kept], block[kept]
+        for meta, predictions in meta_predictions.items():
+            for name, (row_id, values) in predictions.items():
+                promised = IN_SAMPLE if meta in in_sample else name
+                figure = "test" if name == "test" else promised
+                rows = np.array([self._row[i] for i in row_id.tolist()], dtype=int)
+                self.found[meta, "meta", figure] = rows, values
+
+    def _interpret(self, estimator: str, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Say what a block of predictions is, as :func:`prediction_scores` takes it."""
+        if self.dataset.task == "regression":
+            return {"values": values}
+        width = values.shape[1]
+        if estimator in self.kinds:
+            kind = self.kinds[estimator]
+        else:
+            kind = "probability" if width == len(self.outputs) else "codes"
+        if kind == "probability":
+            return {"probabilities": values, "codes": values.argmax(axis=1)}
+        if kind == "codes":
+            return {"codes": values[:, 0].astype(int)}
+        codes = member_codes(values, kind) if width in (1, len(self.outputs)) else None
+        return {} if codes is None else {"codes": codes}
+
+    def scores(self, metrics: Sequence[str]) -> pd.DataFrame:
+        """Every score with its standard error, over groups where there are groups."""
+        dataset, rows = self.dataset, []
+        for metric in metrics:
+            for (estimator, role, figure), (positions, values) in self.found.items():
+                group, weight = dataset.group, dataset.sample_weight
+                for output, result in prediction_scores(
+                    metric,
+                    dataset.y[positions],
+                    self.outputs,
+                    groups=None if group is None else group[positions],
+                    sample_weight=None if weight is None else weight[positions],
+                    **self._interpret(estimator, values),
+                ):
+                    made = (result.value, result.standard_error, result.n)
+                    rows.append((estimator, role, figure, metric, output, *made))
+        columns = [
+            "estimator",
+            "role",
+            "figure",
+            "metric",
+            "output",
+            "value",
+            "standard_error",
+            "n",
+        ]
+        return self._named(rows, columns)
+
+    def diversity(self) -> pd.DataFrame:
+        """Compare the base models' out-of-fold errors; in classification, the probabilistic ones'."""
+        chosen = {
+            model: block
+            for (model, role, figure), block in self.found.items()
+            if role == "base"
+            and figure == OUT_OF_FOLD
+            and self.kinds[model]
+            == ("value" if self.dataset.task == "regression" else "probability")
+        }
+        columns = ["statistic", "model_a", "model_b", "value", "n"]
+        if len(chosen) < 2:
+            return self._named([], columns)
+        # Every base model has the same folds, so the same rows.
+        rows = next(iter(chosen.values()))[0]
+        y = self.dataset.y[rows]
+        shape = y.shape if self.dataset.task == "regression" else (len(y), -1)
+        table = diversity_table(
+            self.dataset.task,
+            y,
+            {model: values.reshape(shape) for model, (_, values) in chosen.items()},
+        )
+        return self._named(table[columns].itertuples(index=False, name=None), columns)
+
+    def predictions(self) -> pd.DataFrame:
+        """Test rows: observed and predicted, one line per row and class or target."""
+        columns = ["estimator", "role", "row_id", "output", "observed", "predicted"]
+        parts = []
+        for (estimator, role, figure), (positions, values) in self.found.items():
+            if figure != "test" or values.shape[1] != len(self.outputs):
+                continue
+            if self.dataset.task == "classification":
+                if self.kinds.get(estimator, "probability") != "probability":
+                    continue
+                observed = np.eye(len(self.outputs), dtype=int)[self.dataset.y[positions]]
+            else:
+                observed = self.dataset.y[positions].reshape(len(positions), -1)
+            n, k = values.shape
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "estimator": estimator,
+                        "role": role,
+                        "row_id": np.repeat(self.dataset.row_id[positions], k),
+                        "output": np.tile(self.outputs, n),
+                        "observed": observed.ravel(),
+                        "predicted": values.ravel(),
+                    }
+                )
+            )
+        table = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
+        return self._named(table[columns].itertuples(index=False, name=None), columns)
+
+    def reliability(self) -> pd.DataFrame:
+        """Predicted probability against observed frequency on the test rows, binned."""
+        columns = ["estimator", "role", "output", "bin", "mean_predicted", "observed_frequency"]
+        columns += ["standard_error", "n"]
+        parts = []
+        for (estimator, role, figure), (positions, values) in self.found.items():
+            probabilities = self._interpret(estimator, values).get("probabilities")
+            if figure == "test" and probabilities is not None:
+                table = reliability_table(self.dataset.y[positions], probabilities, self.outputs)
+                parts.append(table.assign(estimator=estimator, role=role))
+        table = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
+        return self._named(table[columns].itertuples(index=False, name=None), columns)
+
+    def _named(self, rows: object, columns: list[str]) -> pd.DataFrame:
+        table = pd.DataFrame(list(rows), columns=columns)
+        table.insert(0, "study", self.dataset.name)
+        return table

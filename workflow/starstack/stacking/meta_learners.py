@@ -1,0 +1,204 @@
+"""The meta-learners by name, and how one is fitted and judged on stored out-of-fold predictions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
+
+from starstack.errors import InputError
+from starstack.models.specs import build_estimator
+from starstack.stacking.layout import MetaFeatureLayout
+from starstack.stacking.members import accepts_sample_weight
+
+# The grid of ridge penalties is wide because meta-features come in the units of the target.
+RIDGE_PENALTIES = [10.0**k for k in range(-6, 7)]
+
+_BLENDING = ("convex", "nnls", "greedy", "best_single")
+
+
+def _blends(path: str) -> dict[str, tuple[str, dict[str, object]]]:
+    return {name: (path, {"method": name}) for name in _BLENDING}
+
+
+# Short name -> class and what the name itself sets.
+META_LEARNERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
+    "classification": {
+        "logistic": ("sklearn.linear_model.LogisticRegression", {}),
+        "ridge": ("sklearn.linear_model.RidgeClassifierCV", {"alphas": RIDGE_PENALTIES}),
+        **_blends("starstack.stacking.blends.BlendClassifier"),
+    },
+    "regression": {
+        "ridge": ("sklearn.linear_model.RidgeCV", {"alphas": RIDGE_PENALTIES}),
+        "lasso": ("sklearn.linear_model.LassoCV", {}),
+        **_blends("starstack.stacking.blends.BlendRegressor"),
+    },
+}
+
+
+def build_meta_learner(
+    spec: dict,
+    *,
+    task: str,
+    seed: int | None = None,
+    allowed_packages: Sequence[str] = ("sklearn", "starstack"),
+    where: str = "final_estimator",
+) -> BaseEstimator:
+    """Build a meta-learner from its entry in the config.
+
+    Parameters
+    ----------
+    spec : dict
+        ``class`` (a key of ``META_LEARNERS[task]`` or a dotted path), ``params``, ``preprocess``.
+    task : str
+        ``classification`` or ``regression``.
+    seed : int, optional
+        For every ``random_state`` that is not set.
+    allowed_packages : sequence of str
+        Packages that a dotted path may lead to.
+    where : str
+        The entry's place in the config, for messages.
+
+    Returns
+    -------
+    estimator
+        Unfitted.
+
+    Raises
+    ------
+    InputError
+        If the entry cannot be built, or is made for another task.
+    """
+    name = spec["class"]
+    if "." not in name:
+        known = META_LEARNERS[task]
+        if name not in known:
+            raise InputError(
+                f"{where}: expected one of {', '.join(known)} or the path of a class for {task}, "
+                f"got {name!r}"
+            )
+        path, options = known[name]
+        spec = spec | {"class": path, "params": options | (spec.get("params") or {})}
+        allowed_packages = ("sklearn", "starstack", *allowed_packages)
+    estimator = build_estimator(spec, seed=seed, allowed_packages=allowed_packages, where=where)
+    if is_classifier(estimator) != (task == "classification"):
+        kind = "classifier" if task == "classification" else "regressor"
+        raise InputError(f"{where}: {task} needs a {kind} as meta-learner, got {spec['class']}")
+    return estimator
+
+
+def fit_meta_learner(
+    meta_learner: BaseEstimator,
+    Z: np.ndarray,
+    y: np.ndarray,
+    *,
+    layout: MetaFeatureLayout,
+    sample_weight: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> BaseEstimator:
+    """Fit a clone of a meta-learner on meta-features.
+
+    Parameters
+    ----------
+    meta_learner : estimator
+        Unfitted; given once per target if it takes one and ``y`` has several.
+    Z : ndarray of shape (n, columns)
+        Out-of-fold meta-features, without rows that no fold predicted.
+    y : ndarray of shape (n,) or (n, targets)
+        Class codes or values.
+    layout : MetaFeatureLayout
+        What the columns are; passed on to a ``fit`` that has the argument (the blends).
+    sample_weight, groups : ndarray of shape (n,), optional
+        Passed on to a ``fit`` that has the argument.
+
+    Returns
+    -------
+    estimator
+        A fitted clone.
+    """
+    estimator = clone(meta_learner)
+    takes_one = not get_tags(estimator).target_tags.multi_output
+    if y.ndim == 2 and takes_one and not has_fit_parameter(estimator, "layout"):
+        estimator = MultiOutputRegressor(estimator)
+    arguments: dict[str, object] = {}
+    if has_fit_parameter(estimator, "layout"):
+        arguments["layout"] = layout
+    if groups is not None and has_fit_parameter(estimator, "groups"):
+        arguments["groups"] = groups
+    weight = None if sample_weight is None else accepts_sample_weight(estimator)
+    if weight:
+        arguments[weight] = sample_weight
+    return estimator.fit(Z, y, **arguments)
+
+
+def cross_validated_predictions(
+    meta_learner: BaseEstimator,
+    Z: np.ndarray,
+    y: np.ndarray,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    method: str,
+    layout: MetaFeatureLayout,
+    sample_weight: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict every row by a meta-learner that was fitted without it, over stored meta-features.
+
+    The base models are not fitted again: the folds are those of the out-of-fold predictions. The
+    meta-learner has not seen the row; the row's meta-features come from base models that have not
+    seen it either. What is left is the indirect trace of the row in the base models of the other
+    folds, so this figure is not a test score and is never called one.
+
+    Parameters
+    ----------
+    meta_learner : estimator
+        Unfitted.
+    Z, y, layout, sample_weight, groups
+        As in :func:`fit_meta_learner`, all rows; rows of NaN take no part.
+    folds : sequence of (fit rows, held-out rows)
+        Positions in ``Z``.
+    method : str
+        ``predict_proba`` or ``predict``.
+
+    Returns
+    -------
+    predictions : ndarray of shape (n, …)
+        NaN where no fold predicted the row.
+    predicted : ndarray of bool, shape (n,)
+        Rows that have a prediction.
+    """
+    # A kept feature may be missing by itself; only whole rows without predictions are left out.
+    members = [i for i, column in enumerate(layout.columns) if column.model]
+    has_row = ~np.isnan(_dense(Z[:, members])).any(axis=1)
+    total: np.ndarray | None = None
+    count = np.zeros(len(y), dtype=int)
+    for fit_rows, held_out in folds:
+        fit_rows, held_out = fit_rows[has_row[fit_rows]], held_out[has_row[held_out]]
+        if not len(fit_rows) or not len(held_out):
+            continue
+        if is_classifier(meta_learner) and len(np.unique(y[fit_rows])) < len(np.unique(y)):
+            continue
+        fitted = fit_meta_learner(
+            meta_learner,
+            Z[fit_rows],
+            y[fit_rows],
+            layout=layout,
+            sample_weight=None if sample_weight is None else sample_weight[fit_rows],
+            groups=None if groups is None else groups[fit_rows],
+        )
+        predictions = np.asarray(getattr(fitted, method)(Z[held_out]), dtype=float)
+        if total is None:
+            total = np.zeros((len(y), *predictions.shape[1:]))
+        total[held_out] += predictions
+        count[held_out] += 1
+    if total is None:
+        return np.full(len(y), np.nan), count > 0
+    total[count == 0] = np.nan
+    total[count > 1] = (total[count > 1].T / count[count > 1]).T
+    return total, count > 0
+
+
+def _dense(Z: object) -> np.ndarray:
+    return Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)

@@ -1,0 +1,233 @@
+"""Honest scores of base models and meta-learners, from stored out-of-fold predictions."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from starstack.errors import InputError
+from starstack.metrics.scores import METRICS, Score, score
+from starstack.stacking.layout import MetaFeatureLayout
+from starstack.stacking.meta_learners import cross_validated_predictions
+
+DEFAULT_METRIC = {"classification": "log_loss", "regression": "rmse"}
+
+
+def check_folds(
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    y: np.ndarray,
+    classes: Sequence[str] | None = None,
+    groups: np.ndarray | None = None,
+) -> None:
+    """Refuse folds that leak or that cannot be fitted, before anything is fitted.
+
+    Parameters
+    ----------
+    folds : sequence of (fit rows, held-out rows)
+        Positions.
+    y : ndarray of shape (n, …)
+        Class codes or values.
+    classes : sequence of str, optional
+        Names of the classes; None for regression.
+    groups : ndarray of shape (n,), optional
+        A group must not stand on both sides of a fold.
+
+    Raises
+    ------
+    InputError
+        Naming the fold and the class, row or group.
+    """
+    for number, (fit, held_out) in enumerate(folds, start=1):
+        both = np.intersect1d(fit, held_out)
+        if len(both):
+            raise InputError(
+                f"fold {number}: row {both[0]} is both fitted on and held out, which leaks; give "
+                "folds whose two sides share no row"
+            )
+        if groups is not None:
+            shared = np.intersect1d(groups[fit], groups[held_out])
+            if len(shared):
+                raise InputError(
+                    f"fold {number}: group {shared[0]!r} is on both sides, which leaks; use a "
+                    "grouped splitter such as GroupKFold"
+                )
+        if classes is not None:
+            missing = sorted(set(range(len(classes))) - set(np.unique(y[fit]).tolist()))
+            if missing:
+                raise InputError(
+                    f"fold {number}: no training row of class {classes[missing[0]]!r}, so its "
+                    "probability cannot be learned; use stratified folds, fewer folds, or leave "
+                    "the class out"
+                )
+
+
+def member_codes(block: np.ndarray, kind: str) -> np.ndarray | None:
+    """Class codes that a member's columns stand for; None if they stand for no class.
+
+    Parameters
+    ----------
+    block : ndarray of shape (n, c)
+        One member's columns, none dropped.
+    kind : str
+        See :class:`starstack.stacking.layout.MetaColumn`.
+    """
+    if kind == "value":
+        return None
+    return block.argmax(axis=1) if block.shape[1] > 1 else (block[:, 0] > 0).astype(int)
+
+
+def prediction_scores(
+    metric_name: str,
+    y: np.ndarray,
+    outputs: Sequence[str],
+    *,
+    probabilities: np.ndarray | None = None,
+    codes: np.ndarray | None = None,
+    values: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
+) -> Iterator[tuple[str, Score]]:
+    """Score one set of predictions, target by target.
+
+    Parameters
+    ----------
+    metric_name : str
+        A key of ``METRICS``.
+    y : ndarray of shape (n,) or (n, targets)
+        Class codes or values.
+    outputs : sequence of str
+        Classes or targets.
+    probabilities, codes, values : ndarray, optional
+        What was predicted: (n, classes), (n,) or (n, targets).
+    groups, sample_weight : ndarray of shape (n,), optional
+        For the standard error, and for the score.
+
+    Yields
+    ------
+    output : str
+        The target's name; empty for a single target and for classification.
+    Score
+        Value, standard error, n. Nothing is yielded if the metric needs what is not given.
+    """
+    metric = METRICS[metric_name]
+    weights = {"group": groups, "sample_weight": sample_weight}
+    if metric.needs == "values":
+        if values is None:
+            return
+        columns = values.reshape(len(values), -1)
+        observed = y.reshape(len(y), -1)
+        for i in range(observed.shape[1]):
+            name = outputs[i] if observed.shape[1] > 1 else ""
+            yield name, score(metric_name, observed[:, i], columns[:, i], **weights)
+        return
+    predicted = probabilities if metric.needs == "probabilities" else codes
+    if predicted is not None and not (metric_name == "roc_auc" and len(outputs) != 2):
+        yield "", score(metric_name, y, predicted, **weights)
+
+
+def _taken(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if values is None else values[rows]
+
+
+def risk_table(
+    Z: np.ndarray,
+    layout: MetaFeatureLayout,
+    y: np.ndarray,
+    *,
+    task: str,
+    metric: str | None,
+    meta_learner: BaseEstimator,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]] | None,
+    groups: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Risk of each base model and of the meta-learner; see ``StackingClassifier.risk_table``."""
+    metric = metric or DEFAULT_METRIC[task]
+    if metric not in METRICS:
+        raise InputError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}")
+    rows: list[dict[str, object]] = []
+
+    def add(estimator: str, role: str, figure: str, predicted: np.ndarray, **predictions) -> None:
+        kept = np.flatnonzero(predicted)
+        chosen = {key: _taken(value, kept) for key, value in predictions.items()}
+        for output, result in prediction_scores(
+            metric,
+            y[kept],
+            layout.outputs,
+            groups=_taken(groups, kept),
+            sample_weight=_taken(sample_weight, kept),
+            **chosen,
+        ):
+            rows.append(
+                {
+                    "estimator": estimator,
+                    "role": role,
+                    "figure": figure,
+                    "metric": metric,
+                    "output": output,
+                    "value": result.value,
+                    "standard_error": result.standard_error,
+                    "n": result.n,
+                }
+            )
+
+    dense = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
+    for model in layout.models:
+        add(model, "base", "out-of-fold", **_member_predictions(dense, layout, model))
+    if folds is not None:
+        add(
+            "final_estimator",
+            "meta",
+            "cross-validated",
+            **meta_predictions(
+                meta_learner, Z, y, folds, task=task, layout=layout, groups=groups,
+                sample_weight=sample_weight,
+            ),
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _member_predictions(Z: np.ndarray, layout: MetaFeatureLayout, model: str) -> dict[str, object]:
+    positions = [i for i, column in enumerate(layout.columns) if column.model == model]
+    kind, block = layout.columns[positions[0]].kind, Z[:, positions]
+    predicted = ~np.isnan(block).any(axis=1)
+    if kind == "value":
+        return {"predicted": predicted, "values": block}
+    if kind in ("probability", "label") and block.shape[1] == len(layout.outputs) - 1:
+        block = np.hstack([1.0 - block.sum(axis=1, keepdims=True), block])
+    codes = member_codes(block, kind) if block.shape[1] in (1, len(layout.outputs)) else None
+    probabilities = block if kind == "probability" else None
+    return {"predicted": predicted, "probabilities": probabilities, "codes": codes}
+
+
+def meta_predictions(
+    meta_learner: BaseEstimator,
+    Z: np.ndarray,
+    y: np.ndarray,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    task: str,
+    layout: MetaFeatureLayout,
+    groups: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
+) -> dict[str, object]:
+    """Cross-validated predictions of a meta-learner, as :func:`prediction_scores` takes them."""
+    probabilistic = task == "classification" and hasattr(meta_learner, "predict_proba")
+    predictions, predicted = cross_validated_predictions(
+        meta_learner,
+        Z,
+        y,
+        folds,
+        method="predict_proba" if probabilistic else "predict",
+        layout=layout,
+        groups=groups,
+        sample_weight=sample_weight,
+    )
+    if task == "regression":
+        return {"predicted": predicted, "values": predictions}
+    if probabilistic:
+        codes = predictions.argmax(axis=1)
+        return {"predicted": predicted, "probabilities": predictions, "codes": codes}
+    codes = np.where(predicted, predictions, 0).round().astype(int)
+    return {"predicted": predicted, "codes": codes}
