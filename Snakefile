@@ -30,4 +30,7 @@ onstart:
 rule all:
     default_target: True
     input:
-        expand("results/{study}/evaluation/scores.csv", study=config["studies"]),
+        rules.tables.input,
+        get_figures,
+    message:
+        "all figures and tables are in results/; `make report` writes the report"

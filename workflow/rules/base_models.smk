@@ -1,6 +1,11 @@
 # Base models, fold by fold, and the meta-features that their out-of-fold predictions make.
 
 
+def base_spec(wildcards):
+    """How to build a base model."""
+    return spec_of(study_of(wildcards)["base_models"][wildcards.model])
+
+
 def get_base_predictions(wildcards):
     """Predictions of all base models of a study."""
     return [
@@ -23,6 +28,7 @@ def get_file_ranges(wildcards):
 rule fit_base:
     input:
         sources=sources("fit_base.py"),
+        classes=lambda wildcards: class_sources(base_spec(wildcards)),
         data=rules.load_data.output.data,
         split=rules.split.output.split,
     output:
@@ -43,7 +49,7 @@ rule fit_base:
         model="{model}",
         folds=folds_of_job,
         seed=config["seed"],
-        spec=lambda wildcards: spec_of(study_of(wildcards)["base_models"][wildcards.model]),
+        spec=base_spec,
         in_sample=lambda wildcards: bool(in_sample_learners(wildcards.study)),
         allowed_packages=config["allowed_packages"],
     message:

@@ -15,8 +15,8 @@ shell.prefix(f"export PYTHONPATH={shlex.quote(str(WORKFLOW))}; ")
 
 from starstack.config.validation import validate_config
 from starstack.errors import InputError
+from starstack.models.specs import iter_specs
 from starstack.source_files import library_files
-
 
 try:
     validated = validate_config(config, WORKFLOW / "schemas" / "config.schema.yaml")
@@ -65,6 +65,17 @@ def sources(script):
     files = [path, *library_files(path, WORKFLOW / "starstack")]
     # Relative, so that a copy of the folder elsewhere has the same inputs and reruns nothing.
     return [os.path.relpath(file) for file in files]
+
+
+def class_sources(spec):
+    """Library files behind the classes of a model's spec, which no script names."""
+    files = set()
+    for _, entry in iter_specs(spec, ""):
+        parent = entry["class"].rpartition(".")[0]
+        path = WORKFLOW.joinpath(*parent.split(".")).with_suffix(".py")
+        if parent.startswith("starstack.") and path.exists():
+            files |= {path, *library_files(path, WORKFLOW / "starstack")}
+    return sorted(os.path.relpath(file) for file in files)
 
 
 def study_of(wildcards):

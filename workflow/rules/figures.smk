@@ -1,0 +1,184 @@
+# Figures, each from result tables alone: a colour or a label never refits anything.
+
+
+rule plot_scores:
+    input:
+        sources=sources("plot_scores.py"),
+        scores=rules.evaluate.output.scores,
+    output:
+        pdf="results/{study}/figures/scores.pdf",
+        png=report(
+            "results/{study}/figures/scores.png",
+            caption="../report/scores.rst",
+            category=title_of,
+            labels={"result": "Scores"},
+        ),
+    log:
+        "results/{study}/logs/plot_scores.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw the scores"
+    script:
+        "../scripts/plot_scores.py"
+
+
+rule plot_weights:
+    input:
+        sources=sources("plot_weights.py"),
+        weights=rules.evaluate.output.weights,
+    output:
+        pdf="results/{study}/figures/weights.pdf",
+        png=report(
+            "results/{study}/figures/weights.png",
+            caption="../report/weights.rst",
+            category=title_of,
+            labels={"result": "Weights"},
+        ),
+    log:
+        "results/{study}/logs/plot_weights.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw the weights of the meta-learners"
+    script:
+        "../scripts/plot_weights.py"
+
+
+rule plot_diversity:
+    input:
+        sources=sources("plot_diversity.py"),
+        diversity=rules.evaluate.output.diversity,
+    output:
+        pdf="results/{study}/figures/diversity.pdf",
+        png=report(
+            "results/{study}/figures/diversity.png",
+            caption="../report/diversity.rst",
+            category=title_of,
+            labels={"result": "Diversity"},
+        ),
+    log:
+        "results/{study}/logs/plot_diversity.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw the correlation of errors"
+    script:
+        "../scripts/plot_diversity.py"
+
+
+rule plot_reliability:
+    input:
+        sources=sources("plot_reliability.py"),
+        reliability=rules.evaluate.output.reliability,
+    output:
+        pdf="results/{study}/figures/reliability.pdf",
+        png=report(
+            "results/{study}/figures/reliability.png",
+            caption="../report/reliability.rst",
+            category=title_of,
+            labels={"result": "Reliability"},
+        ),
+    log:
+        "results/{study}/logs/plot_reliability.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw the reliability diagram"
+    script:
+        "../scripts/plot_reliability.py"
+
+
+rule plot_residuals:
+    input:
+        sources=sources("plot_residuals.py"),
+        predictions=rules.evaluate.output.predictions,
+    output:
+        pdf="results/{study}/figures/residuals.pdf",
+        png=report(
+            "results/{study}/figures/residuals.png",
+            caption="../report/residuals.rst",
+            category=title_of,
+            labels={"result": "Predicted against observed"},
+        ),
+    log:
+        "results/{study}/logs/plot_residuals.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw predicted against observed values"
+    script:
+        "../scripts/plot_residuals.py"
+
+
+rule plot_leakage:
+    input:
+        sources=sources("plot_leakage.py"),
+        weights=rules.evaluate.output.weights,
+        scores=rules.evaluate.output.scores,
+    output:
+        pdf="results/{study}/figures/leakage.pdf",
+        png=report(
+            "results/{study}/figures/leakage.png",
+            caption="../report/leakage.rst",
+            category=title_of,
+            labels={"result": "Leakage"},
+        ),
+    log:
+        "results/{study}/logs/plot_leakage.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw what leakage does to the weights"
+    script:
+        "../scripts/plot_leakage.py"
+
+
+rule plot_runtime:
+    input:
+        sources=sources("plot_runtime.py"),
+        jobs=rules.tabulate_runtime.output.jobs,
+    output:
+        pdf="results/summary/figures/runtime.pdf",
+        png=report(
+            "results/summary/figures/runtime.png",
+            caption="../report/runtime.rst",
+            category="All studies",
+            labels={"result": "Time and memory"},
+        ),
+    log:
+        "results/summary/logs/plot_runtime.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "draw time and memory per rule"
+    script:
+        "../scripts/plot_runtime.py"

@@ -1,6 +1,11 @@
 # Meta-learners on stored out-of-fold predictions.
 
 
+def meta_spec(wildcards):
+    """How to build a meta-learner."""
+    return spec_of(study_of(wildcards)["meta_learners"][wildcards.meta])
+
+
 def get_meta_options(wildcards):
     """How a meta-learner takes its meta-features."""
     entry = study_of(wildcards)["meta_learners"][wildcards.meta]
@@ -11,6 +16,7 @@ def get_meta_options(wildcards):
 rule fit_meta:
     input:
         sources=sources("fit_meta.py"),
+        classes=lambda wildcards: class_sources(meta_spec(wildcards)),
         data=rules.load_data.output.data,
         split=rules.split.output.split,
         meta_features=rules.assemble_meta_features.output.meta_features,
@@ -32,7 +38,7 @@ rule fit_meta:
         study="{study}",
         meta="{meta}",
         seed=config["seed"],
-        spec=lambda wildcards: spec_of(study_of(wildcards)["meta_learners"][wildcards.meta]),
+        spec=meta_spec,
         options=get_meta_options,
         allowed_packages=config["allowed_packages"],
     message:

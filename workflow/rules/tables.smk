@@ -1,0 +1,105 @@
+# Tables for reading and for a paper, and the numbers that its text quotes.
+
+
+def get_runtimes(wildcards):
+    """Records of time and memory of every job that feeds a result."""
+    files = []
+    for study, section in config["studies"].items():
+        jobs = ["load_data", "split", "assemble_meta_features", "evaluate"]
+        jobs += [f"fit_base.{m}.{f}" for m in section["base_models"] for f in jobs_of(study, m)]
+        jobs += [f"fit_meta.{meta}" for meta in section["meta_learners"]]
+        files += [f"results/{study}/runtime/{job}.json" for job in jobs]
+    return files
+
+
+rule tabulate:
+    input:
+        sources=sources("tabulate.py"),
+        scores=rules.evaluate.output.scores,
+        weights=rules.evaluate.output.weights,
+        diversity=rules.evaluate.output.diversity,
+    output:
+        scores="results/{study}/tables/scores.csv",
+        weights="results/{study}/tables/weights.csv",
+        weight_shares="results/{study}/tables/weight_shares.csv",
+        diversity="results/{study}/tables/diversity.csv",
+        scores_tex="results/{study}/tables/scores.tex",
+        weights_tex="results/{study}/tables/weights.tex",
+        weight_shares_tex="results/{study}/tables/weight_shares.tex",
+        diversity_tex="results/{study}/tables/diversity.tex",
+        scores_html=report(
+            "results/{study}/tables/scores.html",
+            caption="../report/scores_table.rst",
+            category=title_of,
+            labels={"result": "Scores (table)"},
+        ),
+        weights_html=report(
+            "results/{study}/tables/weights.html",
+            caption="../report/weights_table.rst",
+            category=title_of,
+            labels={"result": "Weights (table)"},
+        ),
+    log:
+        "results/{study}/logs/tabulate.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        study="{study}",
+        title=title_of,
+    message:
+        "{wildcards.study}: write the tables"
+    script:
+        "../scripts/tabulate.py"
+
+
+rule tabulate_runtime:
+    input:
+        sources=sources("tabulate_runtime.py"),
+        runtimes=get_runtimes,
+    output:
+        jobs="results/summary/runtime.csv",
+        rules="results/summary/runtime_per_rule.csv",
+        rules_html=report(
+            "results/summary/runtime_per_rule.html",
+            caption="../report/runtime.rst",
+            category="All studies",
+            labels={"result": "Time and memory (table)"},
+        ),
+        rules_tex="results/summary/runtime_per_rule.tex",
+    log:
+        "results/summary/logs/tabulate_runtime.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "collect time and memory of all jobs"
+    script:
+        "../scripts/tabulate_runtime.py"
+
+
+rule quote_numbers:
+    input:
+        sources=sources("quote_numbers.py"),
+        scores=expand(rules.evaluate.output.scores, study=config["studies"]),
+        weights=expand(rules.evaluate.output.weights, study=config["studies"]),
+    output:
+        numbers="results/summary/numbers.json",
+    log:
+        "results/summary/logs/quote_numbers.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "collect the numbers that a text quotes"
+    script:
+        "../scripts/quote_numbers.py"

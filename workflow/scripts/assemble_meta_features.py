@@ -1,6 +1,7 @@
 """Put the predictions of all base models and folds of a study together, by row id."""
 
 from job import job, provenance
+
 from starstack.splits.split import Split
 from starstack.stacking.fold_predictions import read_predictions
 from starstack.stacking.stored_features import assemble, write_features

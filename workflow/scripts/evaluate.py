@@ -1,8 +1,9 @@
 """Score the base models and meta-learners of a study from their stored predictions."""
 
+from job import job
+
 import pandas as pd
 
-from job import job
 from starstack.data.store import read_dataset
 from starstack.splits.split import Split
 from starstack.stacking.evaluation import Evaluation

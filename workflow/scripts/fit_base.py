@@ -1,6 +1,7 @@
 """Fit one base model on one fold, or on all folds of a small model in one job."""
 
 from job import job, provenance
+
 from starstack.data.store import read_dataset
 from starstack.models.persistence import dump_models
 from starstack.models.specs import build_estimator, check_columns

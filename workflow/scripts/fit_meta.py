@@ -1,8 +1,9 @@
 """Fit one meta-learner on the out-of-fold predictions of a study."""
 
+from job import job, provenance
+
 import logging
 
-from job import job, provenance
 from starstack.data.store import read_dataset
 from starstack.models.persistence import dump_models
 from starstack.seeds import derive_seed

@@ -1,8 +1,9 @@
 """Read a study's data, check it, and keep it in one file."""
 
+from job import job, provenance
+
 from dataclasses import replace
 
-from job import job, provenance
 from starstack.data.sources import load_dataset
 from starstack.data.store import write_dataset
 

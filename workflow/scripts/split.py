@@ -1,6 +1,7 @@
 """Hold out the test rows and divide the others into folds, once for all models of a study."""
 
 from job import job
+
 from starstack.data.store import read_dataset
 from starstack.errors import InputError
 from starstack.seeds import derive_seed

@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from starstack.config.cross_checks import META_LEARNERS_OF_TASK, METRICS_OF_TASK
+from starstack.data.scikit_learn import LOADERS
+from starstack.data.sources import SOURCES
 from starstack.metrics.scores import METRICS
 from starstack.models.specs import PREPROCESSING
 from starstack.splits.splitters import SPLITTERS
@@ -88,9 +91,20 @@ def test_lists_of_names_are_those_of_the_library():
     assert set(examples) == {name for names in META_LEARNERS.values() for name in names}
 
 
-def test_sources_are_those_of_the_library():
-    sources = pytest.importorskip("starstack.data.sources")
-    assert SCHEMA["$defs"]["data"]["properties"]["source"]["enum"] == list(sources.SOURCES)
+def test_sources_and_their_keys_are_those_of_the_library():
+    assert SCHEMA["$defs"]["data"]["properties"]["source"]["enum"] == list(SOURCES)
+    loader = SCHEMA["$defs"]["scikit_learn_source"]["properties"]["loader"]
+    assert loader["enum"] == list(LOADERS)
+    for source, read in SOURCES.items():
+        part = SCHEMA["$defs"][f"{source.replace('-', '_')}_source"]
+        parameters = {
+            name: parameter.default
+            for name, parameter in inspect.signature(read).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        assert set(part["properties"]) == {"source", *parameters}
+        required = {name for name, default in parameters.items() if default is inspect._empty}
+        assert set(part["required"]) == {"source", *required}
 
 
 def test_the_config_tells_editors_where_its_schema_is():

@@ -1,5 +1,7 @@
 """Columns as they came, turned into names, numbers, times and class codes."""
 
+import time
+
 import numpy as np
 import pytest
 from sklearn.preprocessing import LabelEncoder
@@ -89,6 +91,16 @@ def test_dates_are_seconds_since_1970():
     # 2024-01-01 is day 19723; February 29 is 59 days later, and UTC is an hour behind +01:00.
     expected = [0.0, (19723 + 59) * 86400 + 43200, -0.5, (19723 + 60) * 86400 - 3600]
     np.testing.assert_array_equal(as_times(np.array(dates), "data set 'a'", ROWS), expected)
+
+
+def test_dates_without_a_zone_do_not_depend_on_where_the_machine_is(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert as_times(np.array(["1970-01-02"]), "data set 'a'", ROWS).tolist() == [86400.0]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,13 @@ from sklearn.preprocessing import (
     SplineTransformer,
 )
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
 
 from starstack.errors import InputError
 from starstack.models.persistence import TRUSTED_TYPES, dump_models, load_models, read_attributes
+from starstack.stacking.estimators import StackingClassifier, StackingRegressor
+from starstack.stacking.meta_learners import META_LEARNERS, build_meta_learner
 
 # Estimators that need special data or other estimators to be constructed.
 NOT_TRIED = {
@@ -161,6 +164,24 @@ def test_common_options_survive_too(kind, model, tmp_path, no_pickle):
     loaded = load_models(tmp_path / "m.skops")
     np.testing.assert_array_equal(loaded["a"].predict(X), model.predict(X))
     assert loaded["a"] is loaded["b"], "one object stays one object"
+
+
+@pytest.mark.parametrize(
+    ("task", "learner"), [(task, name) for task, names in META_LEARNERS.items() for name in names]
+)
+def test_our_own_stacks_survive(task, learner, tmp_path, no_pickle):
+    X, y = data("classifier" if task == "classification" else "regressor")
+    stack, tree = (
+        (StackingClassifier, DecisionTreeClassifier)
+        if task == "classification"
+        else (StackingRegressor, DecisionTreeRegressor)
+    )
+    bases = [("one", tree(max_depth=1)), ("two", tree(max_depth=2, random_state=0))]
+    model = stack(bases, build_meta_learner({"class": learner}, task=task, seed=0), cv=3).fit(X, y)
+    dump_models({"1": model}, tmp_path / "m.skops", {})
+    loaded = load_models(tmp_path / "m.skops")["1"]
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.weights_.equals(model.weights_)
 
 
 def test_nothing_on_the_trusted_list_is_trusted_by_skops_itself_or_absent():

@@ -6,7 +6,7 @@ from typing import Any
 
 from starstack.errors import InputError
 from starstack.models.classes import check_allowed, unknown
-from starstack.models.specs import PREPROCESSING, SPEC_KEYS, iter_specs
+from starstack.models.specs import PREPROCESSING, SPEC_KEYS, check_columns, iter_specs
 
 METRICS_OF_TASK = {
     "classification": ("accuracy", "balanced_accuracy", "log_loss", "brier", "roc_auc"),
@@ -18,6 +18,7 @@ META_LEARNERS_OF_TASK = {
     "classification": ("logistic", "ridge", "convex", "nnls", "greedy", "best_single"),
     "regression": ("ridge", "lasso", "convex", "nnls", "greedy", "best_single"),
 }
+BLENDS = ("convex", "nnls", "greedy", "best_single")
 
 # What a method of splitting needs: a key of data, or classes.
 _NEEDS = {"grouped": "group", "stratified-grouped": "group", "time-ordered": "time"}
@@ -92,14 +93,16 @@ def _check_data(study: Mapping[str, Any], where: str) -> None:
             "name one, or make several studies"
         )
     _check_roles(data, key, targets, f"{where}.data")
+    if data.get("loader", "").startswith("make_") and data["params"].get("random_state") is None:
+        raise InputError(
+            f"{where}.data.params: expected a random_state, or {data['loader']} makes other data "
+            "each time; add random_state: 1"
+        )
     if "path" in data:
         _check_file(data["path"], f"{where}.data.path")
-    features = data.get("features")
-    for name, spec in study["base_models"].items():
-        for column in (spec["columns"] or ()) if features else ():
-            if column not in features:
-                place = f"{where}.base_models.{name}.columns"
-                raise InputError(f"{place}: {unknown('column', column, features)}")
+    if features := data.get("features"):
+        for name, spec in study["base_models"].items():
+            check_columns(spec, features, where=f"{where}.base_models.{name}")
 
 
 def _check_roles(data: Mapping[str, Any], key: str, targets: Sequence[str], where: str) -> None:
@@ -164,6 +167,16 @@ def _check_meta_learner(spec: Mapping[str, Any], task: str, where: str) -> None:
     if "." not in name and name not in short_names:
         known = [*short_names, "the dotted path of a class"]
         raise InputError(f"{where}.class: {unknown(f'meta-learner for {task}', name, known)}")
+    if name in BLENDS and spec["keep_features"]:
+        raise InputError(
+            f"{where}.keep_features: {name} weighs whole base models and cannot use features; "
+            "set it to false, or take another meta-learner"
+        )
+    if name in BLENDS and spec["preprocess"]:
+        raise InputError(
+            f"{where}.preprocess: {name} weighs predictions as they are; remove preprocess, or take "
+            "another meta-learner"
+        )
     if spec["trained_on"] == "in-sample":
         if "." in name:
             raise InputError(

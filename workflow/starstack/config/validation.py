@@ -159,7 +159,7 @@ def _not_listed(error: ValidationError) -> str:
 
 
 def _wrong_text(error: ValidationError) -> str:
-    return f"expected {_hint(error)} Got {_show(error.instance)}"
+    return f"expected {_hint(error).rstrip('.')}; got {_show(error.instance)}"
 
 
 def _repeated(error: ValidationError) -> str:
@@ -202,16 +202,13 @@ def _hint(error: ValidationError) -> str:
 
 def _number_hint(error: ValidationError) -> str:
     """Explain the trap that YAML 1.1 reads 1e-3 as text."""
-    wants_number = {"integer", "number"} & {*_as_list(error.validator_value)}
+    if error.validator_value not in ("integer", "number") or not isinstance(error.instance, str):
+        return ""
     try:
         float(error.instance)
-    except (TypeError, ValueError):
+    except ValueError:
         return ""
-    return "; write a number without quotes, 1e-3 as 1.0e-3" if wants_number else ""
-
-
-def _as_list(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
+    return "; write a number without quotes, 1e-3 as 1.0e-3"
 
 
 def _show(value: Any) -> str:

@@ -18,6 +18,7 @@ from starstack.figures.style import (
     label,
     n_text,
     new_figure,
+    sentence_figure,
     styled,
     unique,
 )
@@ -52,10 +53,12 @@ def plot_diversity(diversity: pd.DataFrame, statistics: Sequence[str] | None = N
     Raises
     ------
     InputError
-        If columns are missing, the table is empty or of several studies, or a statistic is not
+        If columns are missing, the table is of several studies, or a statistic is not
         in it.
     """
-    check_table(diversity, COLUMNS, "diversity")
+    check_table(diversity, COLUMNS, "diversity", may_be_empty=True)
+    if diversity.empty:
+        return sentence_figure("This study has fewer than two base models to compare.")
     check_one_study(diversity, "diversity")
     known = unique(diversity["statistic"])
     usual = [name for name in ("error_correlation", "q_statistic") if name in known]
@@ -94,7 +97,7 @@ def _triangle(axes: Axes, pairs: pd.DataFrame, *, names: bool) -> None:
     for a, b, value in zip(pairs["model_a"], pairs["model_b"], pairs["value"], strict=True):
         row, column = sorted((place[a], place[b]), reverse=True)
         red, green, blue, _ = image.cmap(image.norm(value)) if np.isfinite(value) else (1, 1, 1, 1)
-        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.45
         text = f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "–"
         axes.text(
             column,

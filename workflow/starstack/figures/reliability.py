@@ -20,6 +20,7 @@ from starstack.figures.style import (
     label,
     n_text,
     new_figure,
+    sentence_figure,
     styled,
     unique,
 )
@@ -63,10 +64,12 @@ def plot_reliability(reliability: pd.DataFrame, estimators: Sequence[str] | None
     Raises
     ------
     InputError
-        If columns are missing, the table is empty or of several studies, or an estimator is not
+        If columns are missing, the table is of several studies, or an estimator is not
         in it.
     """
-    check_table(reliability, COLUMNS, "reliability")
+    check_table(reliability, COLUMNS, "reliability", may_be_empty=True)
+    if reliability.empty:
+        return sentence_figure("No model of this study predicts probabilities.")
     check_one_study(reliability, "reliability")
     names = choose(unique(reliability["estimator"]), estimators, "reliability: estimator")
     n_columns = min(len(names), 3 if len(names) in (5, 6, 9) else 4)

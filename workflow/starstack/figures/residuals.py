@@ -17,6 +17,7 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     choose,
+    footnote,
     label,
     new_figure,
     styled,
@@ -27,6 +28,7 @@ COLUMNS = ("study", "estimator", "role", "row_id", "output", "observed", "predic
 _COLOURS = {"base": BLUE, "meta": GREEN}
 # Above this many points a vector file becomes slow to open, so they are drawn as pixels.
 _MANY = 3000
+_STEPS = [1, 2, 2.5, 5, 10]
 
 
 @styled
@@ -66,10 +68,10 @@ def plot_residuals(
     names = choose(known, estimators or metas, "predictions: estimator")
     targets = unique(predictions["output"])
     panels = [(name, target) for name in names for target in targets]
-    n_columns = min(len(targets) if len(targets) > 1 else len(names), 3)
+    n_columns = _columns(len(names), len(targets))
     n_blocks = -(-len(panels) // n_columns)
     width = ONE_COLUMN if n_columns == 1 else TWO_COLUMNS
-    figure = new_figure(width, n_blocks * (0.95 * width / n_columns + 0.85))
+    figure = new_figure(width, n_blocks * (0.95 * width / n_columns + 0.85) + 0.2)
     grid = figure.add_gridspec(2 * n_blocks, n_columns, height_ratios=[2.6, 1] * n_blocks)
     for number, (name, target) in enumerate(panels):
         block, column = divmod(number, n_columns)
@@ -77,12 +79,33 @@ def plot_residuals(
         below = figure.add_subplot(grid[2 * block + 1, column], sharex=above)
         of_panel = (predictions["estimator"] == name) & (predictions["output"] == target)
         words = (labels or {}).get(target) or label(target) or "value"
-        _pair(above, below, predictions[of_panel], words)
+        # The numbers stand above the points, in a third of an inch.
+        _pair(above, below, predictions[of_panel], words, room=0.1 + 0.06 * n_columns)
         above.set_title(label(name))
+    figure.align_ylabels()
+    footnote(
+        figure,
+        "Test rows. Mean and scatter (standard deviation) are those of the residuals,"
+        + ("\n" if n_columns == 1 else " ")
+        + "predicted minus observed.",
+    )
     return figure
 
 
-def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
+def _columns(n_names: int, n_targets: int) -> int:
+    """Choose how many panels stand side by side: all targets of a model, without a gap if it can.
+
+    Examples
+    --------
+    >>> _columns(1, 1), _columns(4, 1), _columns(5, 1), _columns(4, 2), _columns(5, 3)
+    (1, 2, 3, 4, 3)
+    """
+    if n_targets == 1:
+        return {1: 1, 2: 2, 4: 2}.get(n_names, 3)
+    return n_targets * min(n_names, 2) if n_targets == 2 else min(n_targets, 4)
+
+
+def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str, *, room: float) -> None:
     """Draw the rows of one estimator and target in two panels with one horizontal axis."""
     observed, predicted = rows["observed"].to_numpy(), rows["predicted"].to_numpy()
     residual = predicted - observed
@@ -101,8 +124,9 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
     below.axhline(0, color=GREY, linewidth=0.8, linestyle="--")
     below.plot(observed, residual, **style)
     spread = float(np.std(residual, ddof=1)) if len(residual) > 1 else float("nan")
+    mean = _digits(residual.mean(), spread)
     above.annotate(
-        f"n = {len(rows)}\nmean {_signed(residual.mean(), spread)}\nscatter {_digits(spread, spread)}",
+        f"n = {len(rows)}\nmean {mean}\nscatter {_digits(spread, spread)}",
         (0, 1),
         xytext=(3, -2),
         xycoords="axes fraction",
@@ -111,15 +135,14 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
         va="top",
         fontsize=6.5,
     )
-    # Room above the points for the numbers.
     low, high = above.get_ylim()
-    above.set_ylim(low, high + 0.18 * (high - low))
+    above.set_ylim(low, high + room * (high - low))
     limit = 1.1 * float(np.abs(residual).max()) or 1.0
     below.set_ylim(-limit, limit)
     above.tick_params(labelbottom=False)
     for axes in (above, below):
-        axes.yaxis.set_major_locator(MaxNLocator(5 if axes is above else 3))
-    below.xaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_locator(MaxNLocator(5 if axes is above else 3, steps=_STEPS))
+    below.xaxis.set_major_locator(MaxNLocator(4, steps=_STEPS))
     above.set_ylabel(f"Predicted {words}")
     below.set_ylabel("Residual")
     below.set_xlabel(f"Observed {words}")
@@ -131,9 +154,3 @@ def _digits(value: float, scale: float) -> str:
         return "–" if not np.isfinite(value) else f"{value:.3g}"
     decimals = int(np.clip(2 - np.floor(np.log10(scale)), 0, 8))
     return f"{value:.{decimals}f}".replace("-", "−")
-
-
-def _signed(value: float, scale: float) -> str:
-    """Write a number with its sign to three digits of a scale."""
-    text = _digits(value, scale)
-    return text if text[0] in "−–" else f"+{text}"

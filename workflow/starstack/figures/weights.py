@@ -20,6 +20,7 @@ from starstack.figures.style import (
     footnote,
     label,
     new_figure,
+    sentence_figure,
     styled,
     unique,
 )
@@ -64,9 +65,11 @@ def plot_weights(weights: pd.DataFrame) -> Figure:
     Raises
     ------
     InputError
-        If columns are missing, the table is empty, or it holds several studies.
+        If columns are missing, or the table holds several studies.
     """
-    check_table(weights, COLUMNS, "weights")
+    check_table(weights, COLUMNS, "weights", may_be_empty=True)
+    if weights.empty:
+        return sentence_figure("No meta-learner of this study has weights.")
     check_one_study(weights, "weights")
     learners = [_learner(name, part) for name, part in weights.groupby("meta_learner", sort=False)]
     rows = weights[weights["meta_feature"] != BIAS]

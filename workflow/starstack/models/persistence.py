@@ -22,6 +22,15 @@ ATTRIBUTES_MEMBER = "attributes.json"
 COMPRESSION = 1
 
 _TRUSTED_FOR = {
+    "our own": (
+        "starstack.stacking.blends.BlendClassifier",
+        "starstack.stacking.blends.BlendRegressor",
+        "starstack.stacking.estimators.StackingClassifier",
+        "starstack.stacking.estimators.StackingRegressor",
+        "starstack.stacking.layout.MetaColumn",
+        "starstack.stacking.layout.MetaFeatureLayout",
+        "starstack.stacking.members.Member",
+    ),
     # skops warns that a crafted file can hold node indices that point outside a tree and crash
     # the process that predicts (it cannot run code). Our files are written by our own jobs.
     "trees": (

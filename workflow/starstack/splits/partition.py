@@ -118,14 +118,8 @@ def _hold_out(partition: Partition, n_rows: int) -> np.ndarray:
         most = min(most, int(np.unique(labels, return_counts=True)[1].max()))
     taken, n_parts = _share(test_size, min(most, _MOST_PARTS))
     parts = _parts(partition, rows, n_parts, partition.seed)
-    chosen = np.concatenate(parts[n_parts - taken :]).astype(np.intp)
-    if len(chosen) == 0:
-        # StratifiedGroupKFold fills parts by class balance, and may leave one empty.
-        raise InputError(
-            f"split: no group fits into a test set of {test_size:g} of the rows without upsetting "
-            "the class shares; raise test_size or use method 'grouped'"
-        )
-    return chosen
+    # Neither GroupKFold nor StratifiedGroupKFold leaves a part empty while groups remain.
+    return np.concatenate(parts[n_parts - taken :])
 
 
 def _share(test_size: float, most_parts: int) -> tuple[int, int]:
@@ -133,8 +127,8 @@ def _share(test_size: float, most_parts: int) -> tuple[int, int]:
 
     Examples
     --------
-    >>> _share(0.25, 100), _share(0.3, 100), _share(0.25, 3)
-    ((1, 4), (3, 10), (1, 3))
+    >>> _share(0.25, 100), _share(0.33, 100), _share(0.25, 3), _share(0.01, 5)
+    ((1, 4), (1, 3), (1, 3), (1, 5))
     """
     options = [
         (min(max(round(test_size * parts), 1), parts - 1), parts)

@@ -93,8 +93,8 @@ def error_correlation(errors: np.ndarray) -> np.ndarray:
     errors = np.asarray(errors, dtype=float)
     errors = errors.reshape(*errors.shape[:2], -1)
     centred = errors - errors.mean(axis=1, keepdims=True)
-    # A mean leaves residues of rounding behind, so "constant" is judged before it is taken.
-    constant = np.ptp(errors, axis=1) == 0
+    # Residues of rounding in an error that is constant would correlate with anything.
+    constant = np.ptp(errors, axis=1) <= 1e-12 * np.abs(errors).max(axis=1)
     norm = np.where(constant, np.nan, np.linalg.norm(centred, axis=1))
     unit = centred / norm[:, None, :]
     return np.clip(np.einsum("ank,bnk->abk", unit, unit), -1, 1).mean(axis=2)

@@ -4,36 +4,36 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.linear_model import LassoCV, LogisticRegression, RidgeClassifierCV, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from starstack.errors import InputError
 from starstack.models.specs import build_estimator
+from starstack.stacking.blends import BLENDING_METHODS, BlendClassifier, BlendRegressor
 from starstack.stacking.layout import MetaFeatureLayout
 from starstack.stacking.members import accepts_sample_weight
 
 # The grid of ridge penalties is wide because meta-features come in the units of the target.
 RIDGE_PENALTIES = [10.0**k for k in range(-6, 7)]
 
-_BLENDING = ("convex", "nnls", "greedy", "best_single")
+def _entry(cls: type, **options: object) -> tuple[str, dict[str, object]]:
+    return f"{cls.__module__}.{cls.__qualname__}", options
 
 
-def _blends(path: str) -> dict[str, tuple[str, dict[str, object]]]:
-    return {name: (path, {"method": name}) for name in _BLENDING}
-
-
-# Short name -> class and what the name itself sets.
+# Short name -> path of the class, and what the name itself sets. The classes are imported above
+# rather than named by text, so that whoever reads the imports sees what is used.
 META_LEARNERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
     "classification": {
-        "logistic": ("sklearn.linear_model.LogisticRegression", {}),
-        "ridge": ("sklearn.linear_model.RidgeClassifierCV", {"alphas": RIDGE_PENALTIES}),
-        **_blends("starstack.stacking.blends.BlendClassifier"),
+        "logistic": _entry(LogisticRegression),
+        "ridge": _entry(RidgeClassifierCV, alphas=RIDGE_PENALTIES),
+        **{method: _entry(BlendClassifier, method=method) for method in BLENDING_METHODS},
     },
     "regression": {
-        "ridge": ("sklearn.linear_model.RidgeCV", {"alphas": RIDGE_PENALTIES}),
-        "lasso": ("sklearn.linear_model.LassoCV", {}),
-        **_blends("starstack.stacking.blends.BlendRegressor"),
+        "ridge": _entry(RidgeCV, alphas=RIDGE_PENALTIES),
+        "lasso": _entry(LassoCV),
+        **{method: _entry(BlendRegressor, method=method) for method in BLENDING_METHODS},
     },
 }
 

@@ -97,7 +97,7 @@ def write_latex(table: pd.DataFrame, path: str | Path, caption: str, label: str)
     Parameters
     ----------
     table : DataFrame
-        Its column names may have two levels.
+        Its column names may have two levels. Of an empty one, only a LaTeX comment is written.
     path : str or Path
         The file; it is overwritten.
     caption : str
@@ -105,6 +105,11 @@ def write_latex(table: pd.DataFrame, path: str | Path, caption: str, label: str)
     label : str
         The name for ``\ref``, as it is.
     """
+    if table.empty:
+        # A tabular without columns does not compile; a comment can be included anywhere.
+        line = " ".join(caption.split())
+        Path(path).write_text(f"% No such table: {line}\n", encoding="utf-8", newline="\n")
+        return
     if any(name is not None for name in table.index.names):
         table = table.reset_index()
     columns = [table.iloc[:, position] for position in range(table.shape[1])]

@@ -6,7 +6,12 @@ import pandas as pd
 
 from starstack.errors import InputError
 from starstack.metrics.scores import METRICS
-from starstack.tables.summaries import BIAS, require_columns, weight_share_table
+from starstack.tables.summaries import (
+    BIAS,
+    learner_names,
+    require_columns,
+    weight_share_table,
+)
 
 # What an estimator is chosen by: the score on training rows that it did not see.
 CHOSEN_BY = {"base": "out-of-fold", "meta": "cross-validated"}
@@ -123,21 +128,16 @@ def numbers(scores: pd.DataFrame, weights: pd.DataFrame | None = None) -> dict:
 def _weights(weights: pd.DataFrame) -> dict:
     """Sum up the weights of one study by meta-learner."""
     share = weight_share_table(weights)
+    columns = dict(zip(weights["meta_learner"], learner_names(weights), strict=True))
     bias = weights[weights["meta_feature"] == BIAS]
-    return {
-        learner: {
+    result = {}
+    for learner, column in columns.items():
+        own = bias[bias["meta_learner"] == learner]
+        result[learner] = {
             "share": {model: _plain(value / 100) for model, value in share[column].items()},
             "bias": {
                 output or "all": _plain(value)
-                for name, output, value in zip(
-                    bias["meta_learner"], bias["output"], bias["weight"], strict=True
-                )
-                if name == learner
+                for output, value in zip(own["output"], own["weight"], strict=True)
             },
         }
-        for learner, column in zip(
-            dict.fromkeys(weights.loc[weights["meta_feature"] != BIAS, "meta_learner"]),
-            share.columns,
-            strict=True,
-        )
-    }
+    return result

@@ -103,7 +103,7 @@ def score_table(scores: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _learner_names(weights: pd.DataFrame) -> pd.Series:
+def learner_names(weights: pd.DataFrame) -> pd.Series:
     """Name each meta-learner, and say so where it was trained on in-sample predictions."""
     leaky = weights["trained_on"] == "in-sample"
     return weights["meta_learner"].where(~leaky, weights["meta_learner"] + " (in-sample)")
@@ -136,7 +136,7 @@ def weight_table(weights: pd.DataFrame) -> pd.DataFrame:
         ("meta_learner", "trained_on", "model", "meta_feature", "output", "weight"),
         "weights",
     )
-    table = weights.assign(learner=_learner_names(weights))
+    table = weights.assign(learner=learner_names(weights))
     bias = table["meta_feature"] == BIAS
     key = ["learner", "output", "model"]
     by_model = not table[~bias].duplicated(key).any()
@@ -173,10 +173,11 @@ def weight_share_table(weights: pd.DataFrame) -> pd.DataFrame:
     require_columns(
         weights, ("meta_learner", "trained_on", "model", "meta_feature", "weight"), "weights"
     )
-    table = weights.assign(learner=_learner_names(weights), size=weights["weight"].abs())
+    table = weights.assign(learner=learner_names(weights), size=weights["weight"].abs())
     table = table[table["meta_feature"] != BIAS]
     total = table.groupby(["model", "learner"])["size"].sum().unstack()
-    share = 100 * total.loc[_unique(table["model"]), _unique(table["learner"])] / total.sum()
+    # Ordered after the division, which sorts the columns.
+    share = (100 * total / total.sum()).loc[_unique(table["model"]), _unique(table["learner"])]
     share.index.name = "Model"
     share.columns.name = None
     return share

@@ -1,0 +1,13 @@
+"""Draw predicted against observed values, and the residuals."""
+
+from job import job
+
+from pathlib import Path
+
+from starstack.figures.residuals import plot_residuals
+from starstack.figures.style import save_figure
+from starstack.tables.results import read_table
+
+with job(snakemake) as output:
+    figure = plot_residuals(read_table(snakemake.input.predictions, "predictions"))
+    save_figure(figure, Path(output.pdf).with_suffix(""))
