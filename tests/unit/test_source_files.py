@@ -265,7 +265,7 @@ def test_python_itself_loads_no_file_that_was_not_found(made, tmp_path):
     script, root = made(files)
     done = subprocess.run(
         [sys.executable, "-P", str(script)],
-        env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{script.parent}"},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{script.parent}"},
         capture_output=True,
         text=True,
         check=True,

@@ -1,5 +1,6 @@
 """A small copy of the workflow to run: two studies, a few models, seconds per run."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -116,3 +117,19 @@ def finished(small_run, tmp_path) -> Project:
     project = Project.__new__(Project)
     project.folder = folder
     return project
+
+
+@pytest.fixture
+def make_project(tmp_path):
+    """Make a project of a configuration (the small one by default) in a new folder."""
+
+    def make(config: dict | None = None, name: str = "project") -> Project:
+        return Project(tmp_path / name, config)
+
+    return make
+
+
+@pytest.fixture
+def small_config() -> dict:
+    """A copy of the small configuration, to be changed."""
+    return copy.deepcopy(SMALL_CONFIG)

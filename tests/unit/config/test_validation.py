@@ -206,6 +206,8 @@ BAD = [
         {f"{STARS}/data": {"path": "x.csv"}},
         "studies.stars.data: key 'source' is missing: A set that comes with",
     ),
+    ({f"{STARS}/data": {"loader": "load_wine"}}, "studies.stars.data: key 'source' is missing"),
+    ({f"{STARS}/data": {"target": "x"}}, "studies.stars.data: key 'source' is missing"),
     (
         {f"{STARS}/data/target": "-"},
         "studies.stars.data: key 'target' is missing: The column to predict",

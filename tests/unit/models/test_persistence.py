@@ -3,6 +3,7 @@ import importlib
 import inspect
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -236,7 +237,7 @@ def test_two_processes_write_the_same_bytes(tmp_path):
         path = tmp_path / f"{run}.skops"
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", WRITE, str(path), objects],
-            env={"PYTHONHASHSEED": hash_seed, "PATH": ""},
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
             check=True,
         )
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())

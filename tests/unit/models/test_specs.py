@@ -191,7 +191,7 @@ def test_kernels_and_splitters_are_built_too():
         lasso.fit(np.random.default_rng(0).normal(size=(30, 3)), np.arange(30.0))
 
 
-def test_lists_become_tuples_only_where_the_class_takes_nothing_else():
+def test_lists_become_tuples_only_where_the_class_asks_for_them():
     scaler = {"class": "sklearn.preprocessing.RobustScaler", "params": {"quantile_range": [10, 90]}}
     built = build({**LOGISTIC, "preprocess": [scaler]})
     assert built.steps[0][1].quantile_range == (10, 90)

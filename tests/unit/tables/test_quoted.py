@@ -7,8 +7,9 @@ import pytest
 
 from starstack.errors import InputError
 from starstack.tables.quoted import numbers
+from starstack.tables.results import RESULT_TABLES
 
-COLUMNS = "study estimator role figure metric output value standard_error n".split()
+COLUMNS = list(RESULT_TABLES["scores"])
 
 
 def scores(metric, *rows, study="wine", output=""):
@@ -41,7 +42,7 @@ WEIGHTS = pd.DataFrame(
         ("wine", "leaky", "in-sample", "knn", "knn__b", "b", 3.0),
         ("wine", "leaky", "in-sample", "", "(bias)", "b", 0.7),
     ],
-    columns=["study", "meta_learner", "trained_on", "model", "meta_feature", "output", "weight"],
+    columns=list(RESULT_TABLES["weights"]),
 )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from starstack.errors import InputError
 from starstack.tables.measurement import Measurement
+from starstack.tables.results import RESULT_TABLES
 from starstack.tables.summaries import (
     diversity_matrix,
     runtime_table,
@@ -24,13 +25,12 @@ SCORES = pd.DataFrame(
         ("wine", "knn", "base", "out-of-fold", "accuracy", "", 0.93, 0.02, 130),
         ("wine", "knn", "base", "out-of-fold", "log_loss", "", 0.3, 0.05, 130),
     ],
-    columns="study estimator role figure metric output value standard_error n".split(),
+    columns=list(RESULT_TABLES["scores"]),
 )
 
 
 def weights(*rows):
-    columns = ["study", "meta_learner", "trained_on", "model", "meta_feature", "output", "weight"]
-    return pd.DataFrame([("wine", *row) for row in rows], columns=columns)
+    return pd.DataFrame([("wine", *row) for row in rows], columns=list(RESULT_TABLES["weights"]))
 
 
 OOF = "out-of-fold"
@@ -141,8 +141,6 @@ def test_bad_tables_are_one_clear_line(arrange, name):
     ) as caught:
         arrange(pd.DataFrame({"study": ["wine"], "role": ["base"]}))
     assert "\n" not in str(caught.value)
-    columns = "study estimator role figure metric output value standard_error n meta_learner "
-    columns += "trained_on model meta_feature weight statistic model_a model_b rule seconds "
-    columns += "cpu_seconds max_rss_mb"
+    columns = {column for table in RESULT_TABLES.values() for column in table}
     with pytest.raises(InputError, match=f"^{name}: .* got an empty table"):
-        arrange(pd.DataFrame(columns=columns.split()))
+        arrange(pd.DataFrame(columns=sorted(columns)))

@@ -17,6 +17,7 @@ from starstack.figures.style import (
     check_table,
     choose,
     footnote,
+    heading,
     label,
     n_text,
     new_figure,
@@ -82,7 +83,7 @@ def plot_reliability(reliability: pd.DataFrame, estimators: Sequence[str] | None
         axes = figure.add_subplot(n_rows, n_columns, number + 1)
         part = reliability[reliability["estimator"] == name]
         _diagram(axes, _pooled(part), _COLOURS.get(part["role"].iloc[0], BLUE))
-        axes.set_title(label(name))
+        axes.set_title(heading(name, (width - 0.5) / n_columns))
         first, last = number % n_columns == 0, number + n_columns >= len(names)
         axes.tick_params(labelleft=first, labelbottom=last)
         axes.set_ylabel("Observed frequency" if first else "")

@@ -18,6 +18,7 @@ from starstack.figures.style import (
     check_table,
     choose,
     footnote,
+    heading,
     label,
     new_figure,
     styled,
@@ -81,13 +82,13 @@ def plot_residuals(
         words = (labels or {}).get(target) or label(target) or "value"
         # The numbers stand above the points, in a third of an inch.
         _pair(above, below, predictions[of_panel], words, room=0.1 + 0.06 * n_columns)
-        above.set_title(label(name))
+        above.set_title(heading(name, width / n_columns - 0.5))
     figure.align_ylabels()
     footnote(
         figure,
-        "Test rows. Mean and scatter (standard deviation) are those of the residuals,"
+        "Test rows. Mean and scatter: average and standard"
         + ("\n" if n_columns == 1 else " ")
-        + "predicted minus observed.",
+        + "deviation of the residuals, predicted minus observed.",
     )
     return figure
 

@@ -5,6 +5,7 @@ the style as a context, and saved without a window system.
 """
 
 import functools
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,18 @@ FIGURE_MARKS: dict[str, dict[str, object]] = {
 def label(name: str) -> str:
     """Look up the words for a name of the tables."""
     return LABELS.get(name, name)
+
+
+def heading(name: str, width: float) -> str:
+    """Break the words for a name into lines that fit a panel of a width in inches.
+
+    Examples
+    --------
+    >>> heading("extremely-randomised-trees", 1.5)
+    'extremely-\\nrandomised-trees'
+    """
+    # A bold letter of 8 points is 0.075 inches wide on average.
+    return textwrap.fill(label(name), max(8, int(width / 0.075)))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
+    heading,
     label,
     new_figure,
     sentence_figure,
@@ -113,7 +114,7 @@ def _learner(name: str, part: pd.DataFrame) -> _Learner:
     bias = part[is_bias].set_index("output")["weight"].reindex(matrix.columns)
     leaks = part["trained_on"].iloc[0] == "in-sample"
     return _Learner(
-        title=f"{label(name)}\n(in-sample)" if leaks else label(name),
+        title=heading(name, 1.1) + ("\n(in-sample)" if leaks else ""),
         weights=matrix,
         model=model.replace("", _NO_MODEL),
         bias=bias if (bias.fillna(0) != 0).any() else bias.iloc[:0],
@@ -184,7 +185,7 @@ def _bars(axes: Axes, learner: _Learner, models: list[str]) -> None:
         texts = [_short(each, limit) for each in value]
         axes.bar_label(bars, texts, padding=1.5, fontsize=5.5)
     low, high = min(value.min(), 0.0), max(value.max(), 0.0)
-    room = 0.3 * (high - low or 1.0)  # for the numbers, on the sides that have bars
+    room = 0.45 * (high - low or 1.0)  # for the numbers, on the sides that have bars
     axes.set_xlim(low - room * (low < 0), high + room * (high > 0 or low == 0))
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
     bias = f"\nbias {learner.bias.iloc[0]:.3g}".replace("-", "−") if len(learner.bias) else ""

@@ -27,9 +27,6 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
 # Parameters by which scikit-learn's compositions take named members, as a list of tuples.
 NAMED_MEMBERS = ("estimators", "steps", "transformers", "transformer_list")
 
-# What scikit-learn passes to a constructor parameter that takes a sequence.
-_SEQUENCES = (list, "array-like")
-
 
 def is_spec(value: object) -> bool:
     """Tell whether a parameter's value is itself an entry ``{class: …}``."""
@@ -222,11 +219,9 @@ def _named_members(
 
 
 def _as_accepted(value: Any, constraint: object) -> Any:
-    """Turn a list into a tuple where the class takes tuples only: YAML knows no tuples."""
-    if not isinstance(value, list) or not isinstance(constraint, list):
-        return value
-    takes_lists = any(kind in _SEQUENCES for kind in constraint if isinstance(kind, type | str))
-    return tuple(value) if tuple in constraint and not takes_lists else value
+    """Turn a list into a tuple where the class asks for one: YAML knows no tuples."""
+    takes_tuples = isinstance(constraint, list) and tuple in constraint
+    return tuple(value) if takes_tuples and isinstance(value, list) else value
 
 
 def _check_parameter_names(cls: type, given: Mapping[str, Any], where: str) -> None:

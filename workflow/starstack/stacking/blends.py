@@ -130,8 +130,9 @@ class _Blend(BaseEstimator):
         weights = BLENDING_METHODS[self.method](F, y, weight, risk, self.max_selections)
         if not weights.any():
             warnings.warn(
-                "no base model is positively related to the target: all weights are zero and the "
-                "blend predicts zero; look at the bases, or use the convex blend",
+                "no base model is positively related to the target: all weights are zero, and the "
+                "blend predicts zero or equal probabilities; look at the bases, or use the convex "
+                "blend",
                 UserWarning,
                 stacklevel=3,
             )
@@ -201,6 +202,11 @@ class BlendRegressor(RegressorMixin, _Blend):
         """
         self._validate_params()
         Z, y = np.asarray(Z), np.asarray(y, dtype=float)
+        if layout is None and y.ndim != 1:
+            raise InputError(
+                f"blend: {y.shape[1]} targets need the layout of the meta-features, which "
+                "StackingRegressor passes; alone, a blend takes one target of shape (n,)"
+            )
         self.layout_ = layout or _one_member_per_column(Z.shape[1], ("y",), "value")
         self.n_features_in_ = Z.shape[1]
         self.single_target_ = y.ndim == 1
@@ -287,7 +293,9 @@ class BlendClassifier(ClassifierMixin, _Blend):
         """Predict class probabilities, shape (n, classes)."""
         check_is_fitted(self)
         blend = np.einsum("nmc,m->nc", self.layout_.members(Z), self.member_weights_[:, 0])
-        return blend / blend.sum(axis=1, keepdims=True)
+        total = blend.sum(axis=1, keepdims=True)
+        equal = np.full_like(blend, 1 / len(self.classes_))
+        return np.divide(blend, total, out=equal, where=total > 0)
 
     def predict(self, Z: np.ndarray) -> np.ndarray:
         """Predict the most probable class, shape (n,)."""

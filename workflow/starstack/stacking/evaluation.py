@@ -9,7 +9,7 @@ from starstack.data.dataset import Dataset
 from starstack.metrics.reliability import reliability_table
 from starstack.splits.split import Split
 from starstack.stacking.diversity import diversity_table
-from starstack.stacking.risk import member_codes, prediction_scores
+from starstack.stacking.risk import COLUMNS, member_codes, prediction_scores
 from starstack.stacking.stored_features import IN_SAMPLE, OUT_OF_FOLD, StoredFeatures
 
 RowPredictions = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -94,17 +94,7 @@ class Evaluation:
                 ):
                     made = (result.value, result.standard_error, result.n)
                     rows.append((estimator, role, figure, metric, output, *made))
-        columns = [
-            "estimator",
-            "role",
-            "figure",
-            "metric",
-            "output",
-            "value",
-            "standard_error",
-            "n",
-        ]
-        return self._named(rows, columns)
+        return self._named(rows, COLUMNS)
 
     def diversity(self) -> pd.DataFrame:
         """Compare the base models' out-of-fold errors; in classification, the probabilistic ones'."""

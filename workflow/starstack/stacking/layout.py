@@ -84,8 +84,13 @@ class MetaFeatureLayout:
         ------
         InputError
             If a member gives no probabilities (classification), or inputs were kept: a weighted
-            mean of members is then undefined.
+            mean of members is then undefined. If ``Z`` is not in this layout.
         """
+        if np.ndim(Z) != 2 or np.shape(Z)[1] != len(self.columns):
+            raise InputError(
+                f"blend: expected meta-features of shape (rows, {len(self.columns)}), got "
+                f"{np.shape(Z)}; give the columns that it was fitted on"
+            )
         blocks = [self._member(Z, model) for model in self.models]
         return np.stack(blocks, axis=1)
 
@@ -98,13 +103,14 @@ class MetaFeatureLayout:
         positions = [i for i, c in enumerate(self.columns) if c.model == model]
         kind = self.columns[positions[0]].kind
         block = np.asarray(Z)[:, positions]
-        if kind == "decision" or block.shape[1] not in (len(self.outputs), len(self.outputs) - 1):
+        dropped = kind in PER_CLASS_KINDS and block.shape[1] == len(self.outputs) - 1
+        if kind == "decision" or not (dropped or block.shape[1] == len(self.outputs)):
             raise InputError(
-                f"a blend weighs probabilities or values, but base model {model!r} gives a "
-                f"{kind} ({block.shape[1]} column(s)); wrap it in "
+                "a blend weighs class probabilities, or in regression values, but base model "
+                f"{model!r} gives a {kind} ({block.shape[1]} column(s)); wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV or use another meta-learner"
             )
-        if block.shape[1] == len(self.outputs) - 1:
+        if dropped:
             first = 1.0 - block.sum(axis=1, keepdims=True)
             block = np.hstack([first, block])
         return block
@@ -193,7 +199,8 @@ def assemble_meta_features(
     blocks: list[np.ndarray | sparse.spmatrix] = []
     for model, block in predictions.items():
         named = member_columns(model, block, kinds[model], outputs)
-        first = int(drop_first and kinds[model] in PER_CLASS_KINDS and len(named) > 1)
+        per_class = kinds[model] in PER_CLASS_KINDS and len(named) == len(outputs)
+        first = int(drop_first and per_class)
         columns.extend(named[first:])
         blocks.append(block[:, first:])
     if X is not None:

@@ -107,6 +107,7 @@ def fit_member(
     y: np.ndarray,
     rows: np.ndarray | None = None,
     sample_weight: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> BaseEstimator:
     """Fit a clone of a base model on some rows.
 
@@ -122,6 +123,8 @@ def fit_member(
         Rows to fit on; all if None.
     sample_weight : ndarray of shape (n,), optional
         Passed on if the base model accepts it, left out otherwise.
+    groups : ndarray of shape (n,), optional
+        Passed on to a ``fit`` that has the argument: a stack as base model folds by them too.
 
     Returns
     -------
@@ -132,8 +135,13 @@ def fit_member(
     if rows is not None:
         X, y = _safe_indexing(X, rows), y[rows]
         sample_weight = None if sample_weight is None else sample_weight[rows]
-    argument = None if sample_weight is None else accepts_sample_weight(estimator)
-    return estimator.fit(X, y, **({argument: sample_weight} if argument else {}))
+        groups = None if groups is None else groups[rows]
+    arguments = {}
+    if sample_weight is not None and (name := accepts_sample_weight(estimator)):
+        arguments[name] = sample_weight
+    if groups is not None and has_fit_parameter(estimator, "groups"):
+        arguments["groups"] = groups
+    return estimator.fit(X, y, **arguments)
 
 
 def predict_member(
@@ -170,6 +178,8 @@ def align_classes(
 ) -> np.ndarray:
     """Put the class columns of an already-fitted model into the stack's order.
 
+    A binary decision function, one column, changes its sign where the order is the other one.
+
     Raises
     ------
     InputError
@@ -181,6 +191,8 @@ def align_classes(
             f"base model {name!r} was fitted on the classes {own}, the data have {classes}; "
             "give a model fitted on the same classes"
         )
+    if predictions.shape[1] == 1:
+        return predictions if own == classes else -predictions
     return predictions[:, [own.index(c) for c in classes]]
 
 

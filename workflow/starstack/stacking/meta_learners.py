@@ -117,7 +117,19 @@ def fit_meta_learner(
     -------
     estimator
         A fitted clone.
+
+    Raises
+    ------
+    InputError
+        If a class has no row: the columns of the predictions would not be the classes.
     """
+    if is_classifier(meta_learner):
+        missing = np.setdiff1d(np.arange(len(layout.outputs)), y)
+        if len(missing):
+            raise InputError(
+                f"class {layout.outputs[missing[0]]!r} has no row with an out-of-fold prediction, "
+                "so the meta-learner cannot learn it; use other folds, or leave the class out"
+            )
     estimator = clone(meta_learner)
     takes_one = not get_tags(estimator).target_tags.multi_output
     if y.ndim == 2 and takes_one and not has_fit_parameter(estimator, "layout"):
@@ -164,21 +176,23 @@ def cross_validated_predictions(
 
     Returns
     -------
-    predictions : ndarray of shape (n, …)
-        NaN where no fold predicted the row.
+    predictions : ndarray of shape (n, classes), (n,) or (n, targets)
+        Mean over repeats; for ``predict`` of a classifier the share of votes for each class. NaN
+        where no fold predicted the row.
     predicted : ndarray of bool, shape (n,)
         Rows that have a prediction.
     """
     # A kept feature may be missing by itself; only whole rows without predictions are left out.
     members = [i for i, column in enumerate(layout.columns) if column.model]
     has_row = ~np.isnan(_dense(Z[:, members])).any(axis=1)
-    total: np.ndarray | None = None
+    n_classes = len(layout.outputs) if is_classifier(meta_learner) else 0
+    total = np.zeros((len(y), n_classes) if n_classes else y.shape)
     count = np.zeros(len(y), dtype=int)
     for fit_rows, held_out in folds:
         fit_rows, held_out = fit_rows[has_row[fit_rows]], held_out[has_row[held_out]]
         if not len(fit_rows) or not len(held_out):
             continue
-        if is_classifier(meta_learner) and len(np.unique(y[fit_rows])) < len(np.unique(y)):
+        if n_classes and len(np.unique(y[fit_rows])) < n_classes:
             continue
         fitted = fit_meta_learner(
             meta_learner,
@@ -188,13 +202,12 @@ def cross_validated_predictions(
             sample_weight=None if sample_weight is None else sample_weight[fit_rows],
             groups=None if groups is None else groups[fit_rows],
         )
-        predictions = np.asarray(getattr(fitted, method)(Z[held_out]), dtype=float)
-        if total is None:
-            total = np.zeros((len(y), *predictions.shape[1:]))
+        predictions = np.asarray(getattr(fitted, method)(Z[held_out]))
+        if n_classes and predictions.ndim == 1:
+            # A mean of class codes would be a class that nobody voted for.
+            predictions = np.eye(n_classes)[predictions.astype(int)]
         total[held_out] += predictions
         count[held_out] += 1
-    if total is None:
-        return np.full(len(y), np.nan), count > 0
     total[count == 0] = np.nan
     total[count > 1] = (total[count > 1].T / count[count > 1]).T
     return total, count > 0

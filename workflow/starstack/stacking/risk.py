@@ -12,6 +12,7 @@ from starstack.stacking.layout import MetaFeatureLayout
 from starstack.stacking.meta_learners import cross_validated_predictions
 
 DEFAULT_METRIC = {"classification": "log_loss", "regression": "rmse"}
+COLUMNS = ["estimator", "role", "figure", "metric", "output", "value", "standard_error", "n"]
 
 
 def check_folds(
@@ -38,7 +39,18 @@ def check_folds(
     InputError
         Naming the fold and the class, row or group.
     """
+    if not folds:
+        raise InputError(
+            "cv gives no folds; give a number, a splitter or a list of (fit rows, held-out rows) "
+            "(a generator is empty after one use)"
+        )
     for number, (fit, held_out) in enumerate(folds, start=1):
+        for side, rows in (("to fit on", fit), ("held out", held_out)):
+            if not len(rows) or rows.min() < 0 or rows.max() >= len(y):
+                raise InputError(
+                    f"fold {number}: expected rows {side} from 0 to {len(y) - 1}, at least one; "
+                    f"got {f'{rows.min()} to {rows.max()}' if len(rows) else 'none'}"
+                )
         both = np.intersect1d(fit, held_out)
         if len(both):
             raise InputError(
@@ -60,6 +72,14 @@ def check_folds(
                     "probability cannot be learned; use stratified folds, fewer folds, or leave "
                     "the class out"
                 )
+    if classes is not None:
+        held_out = np.concatenate([held_out for _, held_out in folds])
+        missing = np.setdiff1d(np.arange(len(classes)), y[held_out])
+        if len(missing):
+            raise InputError(
+                f"no fold holds out a row of class {classes[missing[0]]!r}, so the meta-learner "
+                "cannot learn it; use other folds, or leave the class out"
+            )
 
 
 def member_codes(block: np.ndarray, kind: str) -> np.ndarray | None:
@@ -144,12 +164,15 @@ def risk_table(
 ) -> pd.DataFrame:
     """Risk of each base model and of the meta-learner; see ``StackingClassifier.risk_table``."""
     metric = metric or DEFAULT_METRIC[task]
-    if metric not in METRICS:
-        raise InputError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}")
-    rows: list[dict[str, object]] = []
+    known = [name for name, each in METRICS.items() if each.task == task]
+    if metric not in known:
+        raise InputError(f"metric must be one of {', '.join(known)} for {task}; got {metric!r}")
+    rows: list[tuple] = []
 
     def add(estimator: str, role: str, figure: str, predicted: np.ndarray, **predictions) -> None:
         kept = np.flatnonzero(predicted)
+        if not len(kept):
+            return
         chosen = {key: _taken(value, kept) for key, value in predictions.items()}
         for output, result in prediction_scores(
             metric,
@@ -159,18 +182,8 @@ def risk_table(
             sample_weight=_taken(sample_weight, kept),
             **chosen,
         ):
-            rows.append(
-                {
-                    "estimator": estimator,
-                    "role": role,
-                    "figure": figure,
-                    "metric": metric,
-                    "output": output,
-                    "value": result.value,
-                    "standard_error": result.standard_error,
-                    "n": result.n,
-                }
-            )
+            made = (result.value, result.standard_error, result.n)
+            rows.append((estimator, role, figure, metric, output, *made))
 
     dense = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
     for model in layout.models:
@@ -185,7 +198,7 @@ def risk_table(
                 sample_weight=sample_weight,
             ),
         )  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _member_predictions(Z: np.ndarray, layout: MetaFeatureLayout, model: str) -> dict[str, object]:
@@ -226,8 +239,7 @@ def meta_predictions(
     )
     if task == "regression":
         return {"predicted": predicted, "values": predictions}
+    codes = predictions.argmax(axis=1)
     if probabilistic:
-        codes = predictions.argmax(axis=1)
         return {"predicted": predicted, "probabilities": predictions, "codes": codes}
-    codes = np.where(predicted, predictions, 0).round().astype(int)
     return {"predicted": predicted, "codes": codes}

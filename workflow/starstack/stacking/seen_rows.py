@@ -1,6 +1,7 @@
 """Recognise rows by their content, so that nothing has to guess whether a row was trained on."""
 
 import hashlib
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +12,9 @@ from scipy import sparse
 def row_keys(X: object) -> np.ndarray:
     """Hash each row's values.
 
-    Equal rows have equal keys wherever they stand; numbers are compared as float64, and −0 equals
-    0. Rows of other types (strings, categories) are hashed as pandas does.
+    Equal rows have equal keys wherever they stand, in a dense or a sparse matrix or a DataFrame;
+    numbers are compared as float64, −0 equals 0 and every NaN every other. Columns of other types
+    (strings, categories) are hashed as pandas does.
 
     Parameters
     ----------
@@ -22,7 +24,8 @@ def row_keys(X: object) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,), hexadecimal bytes of length 32
-        128-bit keys: the chance that two different rows among n share one is about n²/2¹²⁹.
+        128-bit keys of numbers: the chance that two different rows among n share one is about
+        n²/2¹²⁹. Keys of rows with columns of other types are as good as pandas' 64 bits.
 
     Examples
     --------
@@ -34,20 +37,31 @@ def row_keys(X: object) -> np.ndarray:
         X = sparse.csr_array(X, dtype=float, copy=True)
         X.sum_duplicates()
         X.eliminate_zeros()
-        ends = X.indptr
-        rows = (
-            X.indices[a:b].astype(np.int64).tobytes() + X.data[a:b].tobytes()
-            for a, b in pairwise(ends)
-        )
-        return _digests(rows)
+        data = np.where(np.isnan(X.data), np.nan, X.data)
+        rows = ((X.indices[a:b], data[a:b]) for a, b in pairwise(X.indptr))
+        return _digests(_entry_bytes(*row) for row in rows)
     try:
         values = np.asarray(X, dtype=float)
     except (TypeError, ValueError):
-        hashed = pd.util.hash_pandas_object(pd.DataFrame(X), index=False).to_numpy()
-        return _digests(value.tobytes() for value in hashed)
-    values = np.ascontiguousarray(values.reshape(len(values), -1)) + 0.0
-    return _digests(row.tobytes() for row in values)
+        return _digests(key.tobytes() for key in _hash_columns(X))
+    values = np.where(np.isnan(values), np.nan, values).reshape(len(values), -1)
+    columns = map(np.flatnonzero, values)
+    return _digests(_entry_bytes(c, row[c]) for c, row in zip(columns, values, strict=True))
 
 
-def _digests(rows: object) -> np.ndarray:
+def _entry_bytes(columns: np.ndarray, values: np.ndarray) -> bytes:
+    """Bytes of a row's non-zero entries, the same for a dense and a sparse row."""
+    return columns.astype(np.int64).tobytes() + values.tobytes()
+
+
+def _hash_columns(X: object) -> np.ndarray:
+    frame = pd.DataFrame(X).infer_objects()
+    frame.columns = range(frame.shape[1])
+    # As float64: pandas hashes 1 and 1.0 differently.
+    numbers = [i for i, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)]
+    frame[numbers] = frame[numbers].astype(float) + 0.0
+    return pd.util.hash_pandas_object(frame, index=False).to_numpy()
+
+
+def _digests(rows: Iterable[bytes]) -> np.ndarray:
     return np.array([hashlib.blake2b(row, digest_size=16).hexdigest() for row in rows], dtype="S32")

@@ -92,20 +92,21 @@ def convex_weights(
         return np.eye(F.shape[1])[int(np.argmin(norms))]
     # Any positive scale of D leaves the solution as it is; the best member's residual as unit
     # keeps q near one, where q / (1 + q) is well resolved.
-    D = D / norms.min()
-    target = np.zeros(D.shape[0] + 1)
+    system = np.vstack([D / norms.min(), np.ones(D.shape[1])])
+    # Columns of unit length: with errors of the members 12 orders of magnitude apart the solver
+    # otherwise went in circles and gave up.
+    length = np.linalg.norm(system, axis=0)
+    target = np.zeros(len(system))
     target[-1] = 1.0
-    u = nnls(np.vstack([D, np.ones(D.shape[1])]), target)[0]
+    u = nnls(system / length, target)[0] / length
     return _sum_to_one(u / u.sum())
 
 
 def _sum_to_one(weights: np.ndarray) -> np.ndarray:
-    """Move the last rounding error into the largest weight, so that the sum is 1.0."""
-    weights = weights.copy()
-    largest = int(np.argmax(weights))
-    for _ in range(8):
-        excess = weights.sum() - 1.0
-        if excess == 0.0:
-            break
-        weights[largest] -= excess
-    return weights
+    """Round to multiples of 2⁻⁵³ that sum to one.
+
+    Every partial sum of such numbers is exact, so the sum is 1.0 in whatever order it is taken.
+    """
+    units = np.rint(weights * 2.0**53).astype(np.int64)
+    units[np.argmax(units)] += 2**53 - units.sum()
+    return units / 2.0**53

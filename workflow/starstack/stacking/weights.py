@@ -46,8 +46,9 @@ def linear_weights(
         for _, step in before:
             if not isinstance(step, StandardScaler):
                 return None
-            mean = 0.0 if step.mean_ is None else step.mean_
-            spread = 1.0 if step.scale_ is None else step.scale_
+            # A scaler that does not centre keeps a mean all the same.
+            mean = step.mean_ if step.with_mean else 0.0
+            spread = step.scale_ if step.with_std else 1.0
             shift, scale = shift + scale * mean, scale * spread
     if isinstance(estimator, MultiOutputRegressor):
         parts = [linear_weights(each, names, ("y",)) for each in estimator.estimators_]
@@ -60,9 +61,12 @@ def linear_weights(
         intercept = np.asarray(estimator.intercept_, dtype=float)
     else:
         return None
-    if coefficients.shape[1] != len(names):
-        return None
     columns = list(outputs)[1:] if len(outputs) == 2 and len(coefficients) == 1 else list(outputs)
+    # Support vector machines have one row per pair of classes, in other numbers or (of three
+    # classes) in the same.
+    pairs = len(outputs) > 2 and hasattr(estimator, "decision_function_shape")
+    if pairs or coefficients.shape != (len(columns), len(names)):
+        return None
     coefficients = coefficients / scale
     bias = np.broadcast_to(intercept, len(coefficients))
     return (

@@ -36,7 +36,7 @@ class Measurement:
         value = self.value / 10.0**power
         if not known:
             return (
-                _rounded(value, _last_place(value, 4)),
+                _rounded(value, max(0, _last_place(value, 4))),
                 "0" if self.standard_error == 0 else "",
                 power,
             )

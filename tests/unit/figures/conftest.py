@@ -1,0 +1,133 @@
+"""Small result tables that look like those of real studies, names as long as people choose."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+BASES = [
+    "logistic-regression",
+    "random-forest",
+    "gradient-boosting",
+    "nearest-neighbours",
+    "support-vector-machine",
+    "naive-bayes",
+    "extremely-randomised-trees",
+]
+METAS = ["logistic", "convex", "greedy", "best-single", "ridge"]
+SCORES = ["study", "estimator", "role", "figure", "metric", "output", "value"]
+SCORES += ["standard_error", "n"]
+WEIGHTS = ["study", "meta_learner", "trained_on", "model", "meta_feature", "output", "weight"]
+
+
+class Tables:
+    """Makers of result tables; the same arguments give the same numbers."""
+
+    bases = BASES
+    metas = METAS
+
+    @staticmethod
+    def scores(study="wine", metrics=("accuracy",), outputs=("",), bases=BASES, metas=METAS):
+        rng = np.random.default_rng(1)
+        rows = []
+        for metric in metrics:
+            for output in outputs:
+                for role, names, honest in (
+                    ("base", bases, "out-of-fold"),
+                    ("meta", metas, "cross-validated"),
+                ):
+                    for name in names:
+                        for figure, n in ((honest, 133), ("test", 45)):
+                            value = 0.9 + 0.05 * rng.normal()
+                            row = (study, name, role, figure, metric, output, value, 0.02, n)
+                            rows.append(row)
+        return pd.DataFrame(rows, columns=SCORES)
+
+    @staticmethod
+    def weights(classes=("b",), outputs=("b",), bases=BASES, metas=METAS[:1], blends=METAS[1:]):
+        """Linear meta-learners with one weight per meta-feature and output, and blends."""
+        rng = np.random.default_rng(2)
+        rows = []
+        for meta in metas:
+            for output in outputs:
+                for model in bases:
+                    for name in classes:
+                        feature = (model, f"{model}__{name}", output, rng.normal())
+                        rows.append(("wine", meta, "out-of-fold", *feature))
+                rows.append(("wine", meta, "out-of-fold", "", "(bias)", output, 7.0))
+        for meta in blends:
+            for model, weight in zip(bases, rng.dirichlet(np.ones(len(bases))), strict=True):
+                rows.append(("wine", meta, "out-of-fold", model, model, "all classes", weight))
+            rows.append(("wine", meta, "out-of-fold", "", "(bias)", "all classes", 0.0))
+        return pd.DataFrame(rows, columns=WEIGHTS)
+
+    @staticmethod
+    def diversity(bases=BASES, statistics=("error_correlation", "q_statistic", "disagreement")):
+        rng = np.random.default_rng(3)
+        rows = [
+            ("wine", statistic, a, b, rng.uniform(-1, 1), 133)
+            for statistic in statistics
+            for i, a in enumerate(bases)
+            for b in bases[i + 1 :]
+        ]
+        columns = ["study", "statistic", "model_a", "model_b", "value", "n"]
+        return pd.DataFrame(rows, columns=columns)
+
+    @staticmethod
+    def reliability(outputs=("yes",), bases=BASES, metas=METAS):
+        rng = np.random.default_rng(4)
+        rows = []
+        for role, names in (("base", bases), ("meta", metas)):
+            for name in names:
+                for output in outputs:
+                    for number in range(1, 11):
+                        p, n = (number - 0.5) / 10, int(rng.integers(1, 60))
+                        row = (name, role, output, number, p, rng.binomial(n, p) / n, 0.05, n)
+                        rows.append(("wine", *row))
+        columns = ["study", "estimator", "role", "output", "bin", "mean_predicted"]
+        columns += ["observed_frequency", "standard_error", "n"]
+        return pd.DataFrame(rows, columns=columns)
+
+    @staticmethod
+    def predictions(targets=("progression",), bases=BASES[:2], metas=METAS, n=40):
+        rng = np.random.default_rng(5)
+        rows = []
+        for role, names in (("base", bases), ("meta", metas)):
+            for name in names:
+                for scale, target in enumerate(targets):
+                    observed = 10.0**scale * rng.normal(size=n)
+                    predicted = observed + 0.3 * 10.0**scale * rng.normal(size=n)
+                    for i in range(n):
+                        row = (name, role, f"row {i}", target, observed[i], predicted[i])
+                        rows.append(("diabetes", *row))
+        columns = ["study", "estimator", "role", "row_id", "output", "observed", "predicted"]
+        return pd.DataFrame(rows, columns=columns)
+
+    @staticmethod
+    def leakage():
+        """Weights and scores of one meta-learner trained out-of-fold and in-sample."""
+        trees, leaky = ["depth-1", "depth-5", "depth-10"], ["logistic", "logistic-in-sample"]
+        weights = Tables.weights(bases=trees, metas=leaky, blends=())
+        weights.loc[weights["meta_learner"] == leaky[1], "trained_on"] = "in-sample"
+        scores = Tables.scores(bases=trees, metas=leaky)
+        promised = (scores["estimator"] == leaky[1]) & (scores["figure"] == "cross-validated")
+        scores.loc[promised, "figure"] = "in-sample"
+        extra = scores[(scores["role"] == "base") & (scores["figure"] == "out-of-fold")]
+        return weights, pd.concat([scores, extra.assign(figure="in-sample", value=0.99)])
+
+    @staticmethod
+    def runtime(studies=("wine", "digits", "a-study-with-a-long-name")):
+        rng = np.random.default_rng(6)
+        rules = {"load_data": 1, "fit_base": 12, "assemble_meta_features": 1, "fit_meta": 4}
+        rows = [
+            (study, rule, str(job), float(rng.lognormal()), 1.0, 150 + 9 * rng.random(), 1)
+            for study in studies
+            for rule, jobs in rules.items()
+            for job in range(jobs)
+        ]
+        columns = ["study", "rule", "job", "seconds", "cpu_seconds", "max_rss_mb", "threads"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.fixture(scope="session")
+def tables():
+    return Tables

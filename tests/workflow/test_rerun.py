@@ -1,0 +1,179 @@
+"""What runs again: nothing after a touch or a copy, exactly its users after an edit."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+NOTHING = "Nothing to be done"
+
+
+def rules_to_run(project) -> set[str]:
+    """Names of the rules that a run would execute because their own inputs changed."""
+    text = project.run("--dry-run").stdout
+    if NOTHING in text:
+        return set()
+    changed = re.search(r"updated input files:\n((?: {8}.*\n)+)", text)
+    return set(re.split(r"[,\s]+", changed.group(1).strip())) if changed else set()
+
+
+def test_copy_with_new_time_stamps_reruns_nothing(finished):
+    assert NOTHING in finished.run("--dry-run").stdout
+
+
+def test_touch_reruns_nothing(finished):
+    for path in (finished.folder / "workflow").rglob("*.*"):
+        os.utime(path)
+    assert NOTHING in finished.run("--dry-run").stdout
+    assert NOTHING in finished.run().stdout
+
+
+@pytest.mark.parametrize(
+    ("edited", "rules"),
+    [
+        ("figures/weights.py", {"plot_weights"}),
+        ("tables/quoted.py", {"quote_numbers"}),
+        ("stacking/simplex.py", {"fit_meta"}),
+        ("splits/time_ordered.py", {"split"}),
+        ("data/scikit_learn.py", {"load_data"}),
+        ("stacking/evaluation.py", {"evaluate"}),
+        # The estimators serve people who import the library; no rule uses them.
+        ("stacking/estimators.py", set()),
+    ],
+)
+def test_edit_of_the_library_reruns_exactly_what_uses_it(finished, edited, rules):
+    path = finished.folder / "workflow/starstack" / edited
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert rules_to_run(finished) == rules
+
+
+def test_edit_of_a_script_reruns_its_rule(finished):
+    path = finished.folder / "workflow/scripts/tabulate.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert rules_to_run(finished) == {"tabulate"}
+
+
+def test_edit_of_the_style_redraws_and_refits_nothing(finished):
+    path = finished.folder / "workflow/starstack/figures/starstack.mplstyle"
+    path.write_text(path.read_text() + "\n# edited\n")
+    rules = rules_to_run(finished)
+    assert rules
+    assert all(rule.startswith("plot_") for rule in rules)
+
+
+def test_new_model_fits_only_itself(finished, small_config):
+    models = small_config["studies"]["small-classes"]["base_models"]
+    models["stump"] = {
+        "class": "sklearn.tree.DecisionTreeClassifier",
+        "params": {"max_depth": 1},
+        "job": "per_model",
+    }
+    (finished.folder / "config.yaml").write_text(yaml.safe_dump(small_config, sort_keys=False))
+    text = finished.run("--dry-run").stdout
+    assert re.search(r"^fit_base +1$", text, re.MULTILINE), text
+    assert not re.search(r"^(load_data|split) ", text, re.MULTILINE), text
+
+
+def test_class_of_the_library_named_in_the_config_counts_as_input(make_project, small_config):
+    study = small_config["studies"]["small-values"]
+    study["base_models"]["blend"] = {
+        "class": "starstack.stacking.blends.BlendRegressor",
+        "job": "per_model",
+    }
+    study["data"] = {
+        "source": "scikit-learn",
+        "loader": "make_regression",
+        "params": {"n_samples": 40, "n_features": 3, "random_state": 0},
+    }
+    del small_config["studies"]["small-classes"]
+    project = make_project(small_config)
+    target = "results/small-values/base_models/blend/all.h5"
+    project.run(target)
+    path = project.folder / "workflow/starstack/stacking/simplex.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    text = project.run("--dry-run", target).stdout
+    assert "fit_base" in text
+
+
+def test_second_working_folder_takes_fits_from_the_cache(make_project, tmp_path):
+    """With SNAKEMAKE_OUTPUT_CACHE a second project refits nothing, and says what it cost once."""
+    cache = {"SNAKEMAKE_OUTPUT_CACHE": str(tmp_path / "cache")}
+    (tmp_path / "cache").mkdir()
+    first, second = make_project(name="first"), make_project(name="second")
+    fits = re.compile(r"fit (?:base model|meta-learner) ")
+    assert fits.search(first.run("--cache", **cache).stdout)
+    text = second.run("--cache", **cache).stdout
+    assert not fits.search(text), text
+    assert first.files() == second.files()
+
+    def records(project):
+        folder = project.folder / "results"
+        return {p.name: p.read_bytes() for p in sorted(folder.glob("*/runtime/fit_*"))}
+
+    # A refit would have measured other times.
+    assert records(first) == records(second)
+
+
+def test_cache_knows_another_seed_and_another_parameter(make_project, small_config, tmp_path):
+    cache = {"SNAKEMAKE_OUTPUT_CACHE": str(tmp_path / "cache")}
+    (tmp_path / "cache").mkdir()
+    target = "results/small-classes/base_models/tree/1.h5"
+    first = make_project(small_config, "first")
+    first.run("--cache", "--", target, **cache)
+    base = small_config["studies"]["small-classes"]["base_models"]
+    base["tree"]["params"]["max_depth"] = 1
+    second = make_project(small_config, "second")
+    assert "fit base model tree" in second.run("--cache", "--", target, **cache).stdout
+    assert (first.folder / target).read_bytes() != (second.folder / target).read_bytes()
+
+
+def test_killed_runs_end_in_the_bytes_of_an_undisturbed_one(small_run, make_project):
+    """SIGKILL ten times at random moments, of Snakemake alone or with its jobs; then run again."""
+    project = make_project()
+    rng = np.random.default_rng(20)
+    killed = 0
+    while killed < 10:
+        process = subprocess.Popen(
+            project.command(),
+            cwd=project.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(rng.uniform(1.5, 6.0))
+        if process.poll() is not None:
+            # It was through: take away the results of one study, so that there is work to kill.
+            assert process.returncode == 0
+            subprocess.run(["rm", "-r", str(project.folder / "results/small-classes")], check=True)
+            continue
+        if killed % 2:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+        killed += 1
+    project.run()
+    expected = type(project).files(type("Done", (), {"folder": small_run})())
+    found = project.files()
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if expected[name] != found[name]] == []
+
+
+def test_two_runs_in_one_folder_are_kept_apart(make_project):
+    project = make_project()
+    first = subprocess.Popen(
+        project.command(), cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    lock = project.folder / ".snakemake/running"
+    while not lock.exists() and first.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    second = project.run(check=False)
+    assert second.returncode != 0
+    assert "another run is working in" in second.stdout
+    assert first.wait() == 0
