@@ -52,7 +52,7 @@ def test_the_default_config_can_be_built(monkeypatch):
     [
         ("iris", {"class": "sklearn.tree.DecisionTree"}, ["has no class 'DecisionTree'", "?"]),
         ("iris", {"class": "sklearn.trees.X"}, ["sklearn has no module 'trees'", "'tree'?"]),
-        ("iris", {"class": "sklearn.model_selection.KFold"}, ["with fit and predict"]),
+        ("iris", {"class": "sklearn.model_selection.KFold"}, ["has no fit and no predict"]),
         (
             "iris",
             {"class": "sklearn.svm.SVC", "params": {"c": 1}},

@@ -278,12 +278,12 @@ def test_the_seed_decides_the_predictions():
         ),
         (
             {"class": "sklearn.preprocessing.StandardScaler"},
-            ["expected an estimator with fit and predict", "list it under preprocess"],
+            ["expected an estimator with fit, predict", "has no predict, list it under preprocess"],
         ),
-        ({"class": "sklearn.model_selection.KFold"}, ["fit and predict", "name a model"]),
+        ({"class": "sklearn.model_selection.KFold"}, ["has no fit and no predict", "name a model"]),
         (
             {"class": "sklearn.preprocessing.StandardScaler", "preprocess": ["robust"]},
-            ["expected an estimator with fit and predict"],
+            ["expected an estimator with fit, predict"],
         ),
         (
             {**LOGISTIC, "preprocess": ["standardise"]},
@@ -335,6 +335,14 @@ def test_what_cannot_be_built_is_one_line(spec, fragments):
     message = refusal(spec)
     for fragment in fragments:
         assert fragment in message
+
+
+def test_a_class_that_cannot_be_cloned_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "half_model.py").write_text(
+        "class Model:\n    def fit(self, X, y): ...\n    def predict(self, X): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "has no get_params" in refusal({"class": "half_model.Model"}, allowed=("half_model",))
 
 
 def test_values_are_checked_without_fitting(monkeypatch):

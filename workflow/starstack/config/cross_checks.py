@@ -174,8 +174,8 @@ def _check_meta_learner(spec: Mapping[str, Any], task: str, where: str) -> None:
         )
     if name in BLENDS and spec["preprocess"]:
         raise InputError(
-            f"{where}.preprocess: {name} weighs predictions as they are; remove preprocess, or take "
-            "another meta-learner"
+            f"{where}.preprocess: {name} weighs predictions as they are; remove preprocess, or "
+            "take another meta-learner"
         )
     if spec["trained_on"] == "in-sample":
         if "." in name:

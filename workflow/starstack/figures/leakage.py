@@ -114,7 +114,9 @@ def _weights(axes: Axes, weights: pd.DataFrame, trained: dict[str, str]) -> None
     axes.set_yticks(range(len(models)), map(label, models))
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(models) - 0.5, -0.5)
-    axes.margins(x=0.15)
+    low, high = min(total.min(), 0.0), max(total.max(), 0.0)
+    room = 0.2 * (high - low or 1.0)  # for the numbers, on the sides that have bars
+    axes.set_xlim(low - room * (low < 0), high + room * (high > 0 or low == 0))
     axes.set_xlabel("Sum of absolute weights" if several else "Weight")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
 

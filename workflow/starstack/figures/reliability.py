@@ -103,6 +103,8 @@ def plot_reliability(reliability: pd.DataFrame, estimators: Sequence[str] | None
 
 def _pooled(rows: pd.DataFrame) -> pd.DataFrame:
     """Pool the classes of each bin, weighted by their counts; one class remains as it is."""
+    if rows["bin"].is_unique:
+        return rows
     weighted = rows[["mean_predicted", "observed_frequency"]].mul(rows["n"], axis=0)
     total = weighted.assign(bin=rows["bin"], n=rows["n"]).groupby("bin").sum()
     mean = total[["mean_predicted", "observed_frequency"]].div(total["n"], axis=0)

@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 
 from starstack.errors import InputError
 
-STYLE_FILE = Path(__file__).with_name("starstack.mplstyle")
+# What this module reads, so that an edit of it redraws the figures.
+DATA_FILES = ("starstack.mplstyle",)
+STYLE_FILE = Path(__file__).with_name(DATA_FILES[0])
 
 # Widths of one and two columns of a journal, in inches (88 mm and 180 mm).
 ONE_COLUMN, TWO_COLUMNS = 3.46, 7.09
@@ -65,12 +67,12 @@ def label(name: str) -> str:
 
 
 def heading(name: str, width: float) -> str:
-    """Break the words for a name into lines that fit a panel of a width in inches.
+    r"""Break the words for a name into lines that fit a panel of a width in inches.
 
     Examples
     --------
     >>> heading("extremely-randomised-trees", 1.5)
-    'extremely-\\nrandomised-trees'
+    'extremely-\nrandomised-trees'
     """
     # A bold letter of 8 points is 0.075 inches wide on average.
     return textwrap.fill(label(name), max(8, int(width / 0.075)))

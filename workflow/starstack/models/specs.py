@@ -91,11 +91,12 @@ def build_estimator(
     """
     estimator = _build(spec, allowed_packages, where)
     model = getattr(estimator, "steps", [("model", estimator)])[-1][1]
-    if not hasattr(model, "fit") or not hasattr(type(model), "predict"):
+    lacks = [name for name in ("fit", "predict", "get_params") if not hasattr(type(model), name)]
+    if lacks:
         hint = "list it under preprocess" if hasattr(model, "transform") else "name a model"
         raise InputError(
-            f"{where}: expected an estimator with fit and predict; "
-            f"{spec['class']} has none, {hint} instead"
+            f"{where}: expected an estimator with fit, predict and get_params; {spec['class']} "
+            f"has no {' and no '.join(lacks)}, {hint} instead"
         )
     if seed is not None:
         _set_seeds(estimator, seed)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import (
     GroupKFold,
@@ -32,11 +32,12 @@ from sklearn.utils.validation import (
     check_array,
     check_is_fitted,
     column_or_1d,
+    has_fit_parameter,
     validate_data,
 )
 
 from starstack.errors import InputError
-from starstack.stacking.layout import assemble_meta_features
+from starstack.stacking.layout import PER_CLASS_KINDS, assemble_meta_features
 from starstack.stacking.members import (
     Member,
     align_classes,
@@ -163,10 +164,11 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         InputError
             Before anything is fitted: names that cannot be columns, a fold that lacks a class or
             whose held-out rows are fitted on, already-fitted base models without stored
-            out-of-fold predictions.
+            out-of-fold predictions, a meta-learner that cannot take these base models.
         """
         self._validate_params()
         names = self._check_estimators(oof_predictions)
+        final = self._unfitted_final_estimator()
         X = self._check_rows(X, reset=True)
         if y is None:
             raise InputError(
@@ -177,20 +179,24 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         if len(y) != n_rows:
             raise InputError(f"X has {n_rows} rows, y has {len(y)}; give one label per row")
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         groups = None if groups is None else column_or_1d(groups)
+        if groups is not None and len(groups) != n_rows:
+            raise InputError(f"X has {n_rows} rows, groups has {len(groups)}; give one per row")
         self._features = self._input_feature_names()
         self._members = {
             name: make_member(estimator, task=self._task, n_outputs=len(self._outputs))
             for name, estimator in self.estimators
         }
+        if has_fit_parameter(final, "layout"):
+            self._check_blend()
         if not self.refit:
             folds = None
             predictions, predicted = self._stored_predictions(oof_predictions, n_rows)
             self.estimators_ = [estimator for _, estimator in self.estimators]
         else:
             folds = self._make_folds(X, y, groups)
-            predictions, predicted = self._cross_fit(X, y, folds, sample_weight)
+            predictions, predicted = self._cross_fit(X, y, folds, sample_weight, groups)
         self.named_estimators_ = Bunch(**dict(zip(names, self.estimators_, strict=True)))
         self.stack_method_ = [member.method for member in self._members.values()]
         Z, self.layout_ = self._assemble(predictions, X)
@@ -200,7 +206,7 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         )
         rows = slice(None) if predicted.all() else np.flatnonzero(predicted)
         self.final_estimator_ = fit_meta_learner(
-            self._unfitted_final_estimator(),
+            final,
             Z[rows],
             y[rows],
             layout=self.layout_,
@@ -210,19 +216,34 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         return self
 
     def _check_estimators(self, oof_predictions: Mapping[str, object] | None) -> list[str]:
-        if not self.estimators:
+        others = [p for p in self.estimators if not isinstance(p, (tuple, list)) or len(p) != 2]
+        if others or not self.estimators:
             raise InputError(
-                "estimators is empty: expected a list of (name, estimator) pairs, at least one"
+                "estimators: expected a list of (name, estimator) pairs, at least one; got "
+                + (f"a {type(others[0]).__name__} in it" if others else "an empty list")
             )
         names = [name for name, _ in self.estimators]
         self._validate_names(names)
-        frozen = [n for n, e in self.estimators if isinstance(e, FrozenEstimator)]
-        if self.refit and frozen:
+        for name, estimator in self.estimators:
+            if not hasattr(estimator, "fit") or not hasattr(estimator, "predict"):
+                raise InputError(
+                    f"base model {name!r}: expected an estimator with fit and predict, got "
+                    f"{type(estimator).__name__} {str(estimator)[:40]!r}; leave it out of "
+                    "estimators if it is not wanted"
+                )
+            if self._task == "regression" and is_classifier(estimator):
+                raise InputError(
+                    f"base model {name!r}: expected a regressor, got the classifier "
+                    f"{type(estimator).__name__}; use a regressor or StackingClassifier"
+                )
+        thawed = [n for n, e in self.estimators if _holds_fitted_model(e)]
+        if self.refit and thawed:
             raise InputError(
-                f"base model(s) {', '.join(frozen)} are frozen (already fitted), but refit=True "
-                "fits base models anew on each fold; pass unfitted ones, or refit=False with "
-                "oof_predictions"
+                f"base model(s) {', '.join(thawed)} are or hold a frozen (already fitted) model, "
+                "but refit=True fits base models anew on each fold; pass unfitted ones, or "
+                "refit=False with oof_predictions"
             )
+        frozen = [n for n, e in self.estimators if isinstance(e, FrozenEstimator)]
         if not self.refit and len(frozen) < len(names):
             bare = [n for n in names if n not in frozen]
             raise InputError(
@@ -268,6 +289,7 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         y: np.ndarray,
         folds: Sequence[tuple[np.ndarray, np.ndarray]],
         sample_weight: np.ndarray | None,
+        groups: np.ndarray | None,
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Fit every (base model, fold) in one pool of tasks; refit on all rows if asked for."""
         keep = self.member_predictions == "fold_mean"
@@ -279,7 +301,7 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         ]
         results = iter(
             Parallel(n_jobs=self.n_jobs)(
-                delayed(_fit_and_predict)(member, X, y, fit, held_out, sample_weight, keep)
+                delayed(_fit_and_predict)(member, X, y, fit, held_out, sample_weight, groups, keep)
                 for member, fit, held_out in tasks
             )
         )
@@ -319,15 +341,34 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
                     "predict_proba or decision_function"
                 )
             stored[name] = self._align(member, name, block)
+            if block.shape[1] != self._width(member) and member.kind != "decision":
+                raise InputError(
+                    f"oof_predictions[{name!r}] has {block.shape[1]} column(s), expected "
+                    f"{self._width(member)}; give what {member.method} gives"
+                )
             predicted &= ~np.isnan(block).any(axis=1)
         if not predicted.any():
             raise InputError("oof_predictions hold no row without NaN; nothing to fit on")
         return stored, predicted
 
-    def _align(self, member: Member, name: str, block: np.ndarray) -> np.ndarray:
-        per_class = member.kind == "probability" or (
-            member.kind == "decision" and block.shape[1] > 1
+    def _width(self, member: Member) -> int:
+        """Columns of a member: one per class or target; one of a decision among two classes."""
+        if self._task == "classification" and member.kind == "value":
+            return 1
+        return 1 if member.kind == "decision" and member.n_outputs == 2 else member.n_outputs
+
+    def _check_blend(self) -> None:
+        """Let a blend look at columns of the right names: it refuses what it cannot weigh."""
+        row = {name: np.zeros((1, self._width(m))) for name, m in self._members.items()}
+        kinds = {name: member.kind for name, member in self._members.items()}
+        kept = np.zeros((1, 1)) if self.keep_features else None
+        Z, layout = assemble_meta_features(
+            row, kinds, self._outputs, drop_first=self.drop_first, X=kept, feature_names=("x",)
         )
+        layout.members(Z)
+
+    def _align(self, member: Member, name: str, block: np.ndarray) -> np.ndarray:
+        per_class = member.kind in PER_CLASS_KINDS and block.shape[1] == self._width(member)
         if self.refit or not per_class:
             return block
         return align_classes(block, member.estimator.classes_, self.classes_, name)
@@ -390,10 +431,10 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
     def transform(self, X):
         """Give meta-features as the meta-learner sees them.
 
-        Rows that were trained on (recognised by their content, bit for bit, wherever they stand)
-        get their out-of-fold meta-features, the mean of them if the training rows hold a row
-        twice, and NaN if no fold predicted it; all other rows get the predictions of the fitted
-        base models. In-sample predictions are never returned.
+        Rows that were trained on (recognised by their content as float64 numbers, wherever they
+        stand) get their out-of-fold meta-features, the mean of them if the training rows hold a
+        row twice, and NaN if no fold predicted it; all other rows get the predictions of the
+        fitted base models. In-sample predictions are never returned.
 
         Parameters
         ----------
@@ -415,13 +456,12 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         values = np.empty((len(keys), width))
         stored = self.oof_meta_features_[:, :width]
         stored = stored.toarray() if sparse.issparse(stored) else stored
-        unique, positions = np.unique(known, return_inverse=True)
-        order = np.argsort(positions, kind="stable")
-        starts = np.searchsorted(positions[order], np.arange(len(unique) + 1))
-        for row in np.flatnonzero(seen):
-            which = np.searchsorted(unique, keys[row])
-            same = order[starts[which] : starts[which + 1]]
-            values[row] = stored[same].mean(axis=0)
+        unique, owner = np.unique(known, return_inverse=True)
+        total, count = np.zeros((len(unique), width)), np.zeros((len(unique), 1))
+        np.add.at(total, owner[self.has_oof_], stored[self.has_oof_])
+        np.add.at(count, owner[self.has_oof_], 1)
+        mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        values[seen] = mean[np.searchsorted(unique, keys[seen])]
         if not seen.all():
             new = np.flatnonzero(~seen)
             fresh = self._meta_features(_safe_indexing(X, new))[:, :width]
@@ -432,9 +472,10 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
             return sparse.hstack([values, X], format=X.format)
         return np.hstack([values, np.asarray(X)])
 
-    def fit_transform(self, X, y=None, groups=None, sample_weight=None):
-        """Fit, and give the out-of-fold meta-features of the training rows."""
-        return self.fit(X, y, groups=groups, sample_weight=sample_weight).transform(X)
+    def fit_transform(self, X, y=None, groups=None, sample_weight=None, *, oof_predictions=None):
+        """Fit, and give the out-of-fold meta-features that the meta-learner was fitted on."""
+        self.fit(X, y, groups, sample_weight, oof_predictions=oof_predictions)
+        return self.oof_meta_features_.copy()
 
     # Reading.
 
@@ -517,8 +558,19 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
             )
         if not self._is_right_kind(final):
             kind = "classifier" if self._task == "classification" else "regressor"
-            raise ValueError(f"'final_estimator' parameter should be a {kind}. Got {final}")
+            raise InputError(
+                f"'final_estimator' parameter should be a {kind}. Got {type(final).__name__}"
+            )
         return final
+
+
+def _holds_fitted_model(estimator: BaseEstimator) -> bool:
+    """Whether fitting would leave a predictor in it as it is: the last step of a pipeline, say."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return any(
+        isinstance(part, FrozenEstimator) and (is_classifier(part) or is_regressor(part))
+        for part in parts
+    )
 
 
 def _fit_and_predict(
@@ -528,9 +580,10 @@ def _fit_and_predict(
     fit_rows: np.ndarray | None,
     held_out: np.ndarray | None,
     sample_weight: np.ndarray | None,
+    groups: np.ndarray | None,
     keep: bool,
 ) -> tuple[BaseEstimator | None, np.ndarray | None]:
-    fitted = fit_member(member, X, y, fit_rows, sample_weight)
+    fitted = fit_member(member, X, y, fit_rows, sample_weight, groups)
     if held_out is None:
         return fitted, None
     return (fitted if keep else None), predict_member(member, fitted, X, held_out)

@@ -97,7 +97,7 @@ class Evaluation:
         return self._named(rows, COLUMNS)
 
     def diversity(self) -> pd.DataFrame:
-        """Compare the base models' out-of-fold errors; in classification, the probabilistic ones'."""
+        """Compare out-of-fold errors of the base models that give probabilities or values."""
         chosen = {
             model: block
             for (model, role, figure), block in self.found.items()

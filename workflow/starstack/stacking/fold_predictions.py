@@ -90,7 +90,9 @@ def fit_folds(
         member = make_member(build(fold), task=dataset.task, n_outputs=n_outputs)
         _check_constant(member.estimator, X.iloc[fit_rows], f"{where}, fold {fold}")
         try:
-            fitted = fit_member(member, X, dataset.y, fit_rows, dataset.sample_weight)
+            fitted = fit_member(
+                member, X, dataset.y, fit_rows, dataset.sample_weight, dataset.group
+            )
         except (ValueError, np.linalg.LinAlgError) as error:
             text = " ".join(str(error).split())
             raise InputError(

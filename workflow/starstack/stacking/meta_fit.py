@@ -101,7 +101,9 @@ def fit_on_stored_features(
         The fitted model, its predictions and its weights.
     """
     train = split.train_rows()
-    if not np.array_equal(dataset.row_id[train], features.train_id):
+    test = np.flatnonzero(split.is_test)
+    same_train = np.array_equal(dataset.row_id[train], features.train_id)
+    if not same_train or not np.array_equal(dataset.row_id[test], features.test_id):
         raise InputError("meta-features are not of this data set's rows; run the workflow again")
     outputs = dataset.classes or dataset.target_names
     Z, layout = _lay_out(features, options.trained_on, dataset, train, options)
@@ -125,7 +127,6 @@ def fit_on_stored_features(
     stored = next(crossed[key] for key in ("probabilities", "values", "codes") if key in crossed)
     predictions = {"cross-validated": (features.train_id[rows], _two_dimensional(stored[rows]))}
     if len(features.test_id):
-        test = np.flatnonzero(split.is_test)
         Z_test, _ = _lay_out(features, TEST[options.member_predictions], dataset, test, options)
         method = "predict_proba" if "probabilities" in crossed else "predict"
         block = np.asarray(getattr(model, method)(Z_test))

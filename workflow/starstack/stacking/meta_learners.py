@@ -18,6 +18,7 @@ from starstack.stacking.members import accepts_sample_weight
 # The grid of ridge penalties is wide because meta-features come in the units of the target.
 RIDGE_PENALTIES = [10.0**k for k in range(-6, 7)]
 
+
 def _entry(cls: type, **options: object) -> tuple[str, dict[str, object]]:
     return f"{cls.__module__}.{cls.__qualname__}", options
 
