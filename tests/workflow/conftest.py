@@ -119,6 +119,12 @@ def finished(small_run, tmp_path) -> Project:
     return project
 
 
+@pytest.fixture(scope="session")
+def project_class() -> type[Project]:
+    """The class itself, for fixtures that outlive a test."""
+    return Project
+
+
 @pytest.fixture
 def make_project(tmp_path):
     """Make a project of a configuration (the small one by default) in a new folder."""

@@ -54,3 +54,10 @@ def test_undefined_values_are_dashes(tables):
     figure = plot_diversity(table)
     assert [text.get_text() for text in figure.axes[0].texts].count("–") == 1
     assert "Dash: not defined." in figure._supxlabel.get_text()
+
+
+def test_the_extreme_q_is_explained(tables):
+    table = tables.diversity(MODELS, ["q_statistic"])
+    assert "never err" not in plot_diversity(table)._supxlabel.get_text()
+    table.loc[0, "value"] = -1.0
+    assert "never err on the same row" in plot_diversity(table)._supxlabel.get_text()

@@ -147,6 +147,16 @@ def test_bytes_are_the_same_each_time(tables, name, tmp_path):
         assert first == (tmp_path / f"third.{kind}").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["diversity-three-trees", "diversity-two-models"])
+def test_panels_of_fixed_aspect_are_settled_before_saving(tables, name, tmp_path):
+    figure = FIGURES[name](tables)
+    save_figure(figure, tmp_path / "a")
+    box = figure.get_tightbbox()
+    assert box.x0 >= 0 and box.y0 >= 0
+    assert box.x1 <= figure.get_size_inches()[0], "cut off at the right"
+    assert box.y1 <= figure.get_size_inches()[1], "cut off at the top"
+
+
 def test_files_hold_neither_date_nor_program(tables, tmp_path):
     pdf, png = save_figure(FIGURES["runtime"](tables), tmp_path / "a")
     assert (pdf, png) == (tmp_path / "a.pdf", tmp_path / "a.png")

@@ -15,6 +15,7 @@ def test_one_bar_per_weight_without_the_bias(tables):
         own = weights[(weights["meta_learner"] == name) & (weights["model"] != "")]
         assert [bar.get_width() for bar in container] == pytest.approx(own["weight"].tolist())
     assert left.get_xlabel() == "Weight"
+    assert len({container[0].get_facecolor() for container in left.containers}) == 2
     assert [text.get_text() for text in left.get_legend().get_texts()] == [
         "logistic, trained out-of-fold",
         "logistic-in-sample, trained in-sample (leaks)",
@@ -51,3 +52,10 @@ def test_both_ways_of_training_are_needed(tables):
         plot_leakage(weights[weights["trained_on"] == "in-sample"], scores)
     with pytest.raises(InputError, match="expected one output, got , b; select one"):
         plot_leakage(weights, pd.concat([scores, scores.assign(output="b")]))
+
+
+def test_meta_learners_have_colours_of_their_own(tables):
+    weights, scores = tables.leakage()
+    more = weights[weights["meta_learner"] == "logistic"].assign(meta_learner="convex")
+    left, _ = plot_leakage(pd.concat([weights, more]), scores).axes
+    assert len({container[0].get_facecolor() for container in left.containers}) == 3

@@ -62,6 +62,13 @@ def test_value_equals_scikit_learn(metric, classes, weighted):
     assert got.n == 60
 
 
+def test_a_class_without_weight_has_no_recall():
+    y, codes = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0])
+    got = score("balanced_accuracy", y, codes, sample_weight=[1, 1, 1, 1, 0])
+    assert got == score("balanced_accuracy", y, codes, sample_weight=[2, 2, 2, 2, 0])
+    assert got.value == pytest.approx(sk.balanced_accuracy_score(y[:4], codes[:4]))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_log_loss_clips_as_scikit_learn_does(dtype):
     y = np.array([0, 1, 1])

@@ -1,5 +1,7 @@
 """Diversity of base models: against direct counts, NumPy's correlation, and known limits."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,9 @@ def test_independent_errors_have_no_q_and_no_correlation():
     ],
 )
 def test_q_with_empty_cells(first, second, expected):
-    got = q_statistic(np.array([first, second], dtype=bool))[0, 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an undefined value is expected, not a division by zero
+        got = q_statistic(np.array([first, second], dtype=bool))[0, 1]
     np.testing.assert_equal(got, expected)
 
 

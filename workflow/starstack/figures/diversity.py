@@ -77,6 +77,8 @@ def plot_diversity(diversity: pd.DataFrame, statistics: Sequence[str] | None = N
     remark = f"{n_text(shown['n'])} out-of-fold rows."
     if shown["value"].isna().any():
         remark += " Dash: not defined."
+    if ((shown["statistic"] == "q_statistic") & (shown["value"] == -1)).any():
+        remark += " Q = −1: the two never err on the same row."
     footnote(figure, remark)
     return figure
 

@@ -1,5 +1,7 @@
 """How leakage deceives: weights and scores of a stack trained in-sample, next to out-of-fold."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,6 +13,9 @@ from starstack.figures.style import (
     FIGURE_MARKS,
     GREEN,
     GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
     TWO_COLUMNS,
     check_one_study,
     check_table,
@@ -36,7 +41,7 @@ SCORE_COLUMNS = (
     "n",
 )
 _BIAS = "(bias)"
-_COLOURS = {"out-of-fold": GREEN, "in-sample": GREY}
+_COLOURS = {"out-of-fold": (GREEN, SKY, ORANGE, PURPLE), "in-sample": (GREY, "black")}
 _SHIFT = {"in-sample": -0.26, "test": 0.26}
 _WORDS = {"out-of-fold": "trained out-of-fold", "in-sample": "trained in-sample (leaks)"}
 
@@ -99,12 +104,13 @@ def _weights(axes: Axes, weights: pd.DataFrame, trained: dict[str, str]) -> None
     size = weights["weight"].abs() if several else weights["weight"]
     total = weights.assign(size=size).groupby(["meta_learner", "model"])["size"].sum()
     height = 0.8 / len(trained)
+    colours = {how: cycle(shades) for how, shades in _COLOURS.items()}
     for number, (learner, how) in enumerate(trained.items()):
         bars = axes.barh(
             np.arange(len(models)) + (number - (len(trained) - 1) / 2) * height,
             [total.get((learner, model), 0.0) for model in models],
             height=0.9 * height,
-            color=_COLOURS[how],
+            color=next(colours[how]),
             hatch="////" if how == "in-sample" else None,
             edgecolor="white",
             label=f"{label(learner)}, {_WORDS[how]}",

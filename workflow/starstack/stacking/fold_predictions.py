@@ -89,30 +89,31 @@ def fit_folds(
         fit_rows, held_out = (split.train_rows(), None) if fold == REFIT else split.fold(fold)
         member = make_member(build(fold), task=dataset.task, n_outputs=n_outputs)
         _check_constant(member.estimator, X.iloc[fit_rows], f"{where}, fold {fold}")
+        rows = {"held_out": held_out, "test": test}
+        if in_sample and fold == REFIT:
+            rows["in_sample"] = fit_rows
+        name = type(member.estimator).__name__
         try:
             fitted = fit_member(
                 member, X, dataset.y, fit_rows, dataset.sample_weight, dataset.group
             )
+            blocks = {
+                key: (positions, predict_member(member, fitted, X, positions))
+                for key, positions in rows.items()
+                if positions is not None and len(positions)
+            }
         except (ValueError, np.linalg.LinAlgError) as error:
             text = " ".join(str(error).split())
             raise InputError(
-                f"{where}, fold {fold}: {type(member.estimator).__name__} cannot be fitted on "
-                f"{len(fit_rows)} rows: {text}; change the model or its preprocess"
+                f"{where}, fold {fold}: {name} cannot be fitted on {len(fit_rows)} rows and "
+                f"predict the others: {text}; change the model or its preprocess"
             ) from error
-        rows = {"held_out": held_out, "test": test}
-        if in_sample and fold == REFIT:
-            rows["in_sample"] = fit_rows
-        values = {}
-        for name, positions in rows.items():
-            if positions is None or not len(positions):
-                continue
-            block = predict_member(member, fitted, X, positions)
-            if not np.isfinite(block).all():
-                raise InputError(
-                    f"{where}, fold {fold}: {type(member.estimator).__name__} predicts NaN or "
-                    "infinity; scale the features or choose another model"
-                )
-            values[name] = (dataset.row_id[positions], block)
+        if not all(np.isfinite(block).all() for _, block in blocks.values()):
+            raise InputError(
+                f"{where}, fold {fold}: {name} predicts NaN or infinity; scale the features or "
+                "choose another model"
+            )
+        values = {key: (dataset.row_id[at], block) for key, (at, block) in blocks.items()}
         models[fold] = fitted
         predictions.append(FoldPredictions(fold, member.kind, values))
         logger.info(

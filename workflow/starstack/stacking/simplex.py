@@ -86,10 +86,14 @@ def convex_weights(
     [0.75, 0.25]
     """
     root = 1.0 if sample_weight is None else np.sqrt(sample_weight)
-    D = _reduce(((y[:, None] - F).T * root).T)
+    weights = np.zeros(F.shape[1])
+    # Rounding in the triangular factor would choose between identical members.
+    first = np.sort(np.unique(F, axis=1, return_index=True)[1])
+    D = _reduce(((y[:, None] - F[:, first]).T * root).T)
     norms = np.linalg.norm(D, axis=0)
     if norms.min() == 0.0:  # a member without error: the minimum is zero, and it is reached there
-        return np.eye(F.shape[1])[int(np.argmin(norms))]
+        weights[first[np.argmin(norms)]] = 1.0
+        return weights
     # Any positive scale of D leaves the solution as it is; the best member's residual as unit
     # keeps q near one, where q / (1 + q) is well resolved.
     system = np.vstack([D / norms.min(), np.ones(D.shape[1])])
@@ -99,7 +103,8 @@ def convex_weights(
     target = np.zeros(len(system))
     target[-1] = 1.0
     u = nnls(system / length, target)[0] / length
-    return _sum_to_one(u / u.sum())
+    weights[first] = _sum_to_one(u / u.sum())
+    return weights
 
 
 def _sum_to_one(weights: np.ndarray) -> np.ndarray:

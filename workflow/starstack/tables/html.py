@@ -37,7 +37,8 @@ def write_html(table: pd.DataFrame, path: str | Path, title: str) -> None:
         )
         body = body.replace(">None<", "><")
     page = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(title)}</title>"
         f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
     Path(path).write_text(page, encoding="utf-8", newline="\n")
