@@ -201,7 +201,7 @@ def test_every_result_opens_and_is_described(page):
 
 
 def test_every_figure_of_the_run_is_in_the_report(page, small_run):
-    drawn = {path.relative_to(small_run).as_posix() for path in small_run.glob("results/**/*.png")}
+    drawn = {path.relative_to(small_run).as_posix() for path in small_run.glob("results/**/*.svg")}
     shown = set(page.execute_script("return Object.keys(results)"))
     assert drawn
     assert drawn <= shown

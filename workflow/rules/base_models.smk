@@ -52,6 +52,7 @@ rule fit_base:
         spec=base_spec,
         in_sample=lambda wildcards: bool(in_sample_learners(wildcards.study)),
         allowed_packages=config["allowed_packages"],
+        trusted_types=config["trusted_types"],
     message:
         "{wildcards.study}: fit base model {wildcards.model}, fold {wildcards.fold}"
     script:

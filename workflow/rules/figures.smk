@@ -7,8 +7,9 @@ rule plot_scores:
         scores=rules.evaluate.output.scores,
     output:
         pdf="results/{study}/figures/scores.pdf",
-        png=report(
-            "results/{study}/figures/scores.png",
+        png="results/{study}/figures/scores.png",
+        svg=report(
+            "results/{study}/figures/scores.svg",
             caption="../report/scores.rst",
             category=title_of,
             labels={"result": "Scores"},
@@ -33,8 +34,9 @@ rule plot_weights:
         weights=rules.evaluate.output.weights,
     output:
         pdf="results/{study}/figures/weights.pdf",
-        png=report(
-            "results/{study}/figures/weights.png",
+        png="results/{study}/figures/weights.png",
+        svg=report(
+            "results/{study}/figures/weights.svg",
             caption="../report/weights.rst",
             category=title_of,
             labels={"result": "Weights"},
@@ -59,8 +61,9 @@ rule plot_diversity:
         diversity=rules.evaluate.output.diversity,
     output:
         pdf="results/{study}/figures/diversity.pdf",
-        png=report(
-            "results/{study}/figures/diversity.png",
+        png="results/{study}/figures/diversity.png",
+        svg=report(
+            "results/{study}/figures/diversity.svg",
             caption="../report/diversity.rst",
             category=title_of,
             labels={"result": "Diversity"},
@@ -85,8 +88,9 @@ rule plot_reliability:
         reliability=rules.evaluate.output.reliability,
     output:
         pdf="results/{study}/figures/reliability.pdf",
-        png=report(
-            "results/{study}/figures/reliability.png",
+        png="results/{study}/figures/reliability.png",
+        svg=report(
+            "results/{study}/figures/reliability.svg",
             caption="../report/reliability.rst",
             category=title_of,
             labels={"result": "Reliability"},
@@ -111,8 +115,9 @@ rule plot_residuals:
         predictions=rules.evaluate.output.predictions,
     output:
         pdf="results/{study}/figures/residuals.pdf",
-        png=report(
-            "results/{study}/figures/residuals.png",
+        png="results/{study}/figures/residuals.png",
+        svg=report(
+            "results/{study}/figures/residuals.svg",
             caption="../report/residuals.rst",
             category=title_of,
             labels={"result": "Predicted against observed"},
@@ -138,8 +143,9 @@ rule plot_leakage:
         scores=rules.evaluate.output.scores,
     output:
         pdf="results/{study}/figures/leakage.pdf",
-        png=report(
-            "results/{study}/figures/leakage.png",
+        png="results/{study}/figures/leakage.png",
+        svg=report(
+            "results/{study}/figures/leakage.svg",
             caption="../report/leakage.rst",
             category=title_of,
             labels={"result": "Leakage"},
@@ -164,8 +170,9 @@ rule plot_runtime:
         jobs=rules.tabulate_runtime.output.jobs,
     output:
         pdf="results/summary/figures/runtime.pdf",
-        png=report(
-            "results/summary/figures/runtime.png",
+        png="results/summary/figures/runtime.png",
+        svg=report(
+            "results/summary/figures/runtime.svg",
             caption="../report/runtime.rst",
             category="All studies",
             labels={"result": "Time and memory"},

@@ -41,6 +41,7 @@ rule fit_meta:
         spec=meta_spec,
         options=get_meta_options,
         allowed_packages=config["allowed_packages"],
+        trusted_types=config["trusted_types"],
     message:
         "{wildcards.study}: fit meta-learner {wildcards.meta}"
     script:

@@ -28,5 +28,5 @@ with job(snakemake) as output:
         dataset, split, params.folds, build, in_sample=params.in_sample, where=where
     )
     made_by = provenance(snakemake, dataset)
-    dump_models(models, output.models, made_by)
+    dump_models(models, output.models, made_by, params.trusted_types)
     write_predictions(predictions, output.predictions, made_by)

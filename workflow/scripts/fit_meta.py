@@ -35,7 +35,7 @@ with job(snakemake) as output:
         MetaOptions(**params.options),
     )
     made_by = provenance(snakemake, dataset)
-    dump_models({"meta_learner": result.model}, output.model, made_by)
+    dump_models({"meta_learner": result.model}, output.model, made_by, params.trusted_types)
     write_meta_predictions(result, output.predictions, made_by)
     table = result.weights.assign(
         study=params.study, meta_learner=params.meta, trained_on=params.options["trained_on"]

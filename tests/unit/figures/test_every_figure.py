@@ -141,7 +141,7 @@ def test_bytes_are_the_same_each_time(tables, name, tmp_path):
         figure = FIGURES[name](tables)
         for stem in ("second", "third"):
             save_figure(figure, tmp_path / stem)
-    for kind in ("pdf", "png"):
+    for kind in ("pdf", "png", "svg"):
         first = (tmp_path / f"first.{kind}").read_bytes()
         assert first == (tmp_path / f"second.{kind}").read_bytes()
         assert first == (tmp_path / f"third.{kind}").read_bytes()
@@ -158,8 +158,9 @@ def test_panels_of_fixed_aspect_are_settled_before_saving(tables, name, tmp_path
 
 
 def test_files_hold_neither_date_nor_program(tables, tmp_path):
-    pdf, png = save_figure(FIGURES["runtime"](tables), tmp_path / "a")
-    assert (pdf, png) == (tmp_path / "a.pdf", tmp_path / "a.png")
+    pdf, png, svg = save_figure(FIGURES["runtime"](tables), tmp_path / "a")
+    assert [path.name for path in (pdf, png, svg)] == ["a.pdf", "a.png", "a.svg"]
+    assert b"dc:date" not in svg.read_bytes() and b"dc:creator" not in svg.read_bytes()
     content = pdf.read_bytes()
     assert content.startswith(b"%PDF") and png.read_bytes().startswith(b"\x89PNG")
     for word in (b"CreationDate", b"Producer", b"Creator"):

@@ -49,5 +49,5 @@ def test_choose_keeps_the_wanted_order():
 
 
 def test_saving_needs_no_ending_and_keeps_dots(tmp_path):
-    pdf, png = save_figure(sentence_figure("Nothing."), tmp_path / "v1.2")
-    assert (pdf.name, png.name) == ("v1.2.pdf", "v1.2.png")
+    files = save_figure(sentence_figure("Nothing."), tmp_path / "v1.2")
+    assert [path.name for path in files] == ["v1.2.pdf", "v1.2.png", "v1.2.svg"]

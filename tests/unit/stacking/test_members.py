@@ -9,7 +9,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LassoCV, LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.multioutput import MultiOutputRegressor
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC, LinearSVR
@@ -76,7 +76,8 @@ def test_an_estimator_of_one_target_is_wrapped_for_several():
     (CalibratedClassifierCV(), "sample_weight"),
     (MultiOutputRegressor(LinearRegression()), "sample_weight"),
     (MultiOutputRegressor(LassoCV()), "sample_weight"),
-    (MultiOutputRegressor(KNeighborsClassifier()), None),
+    (MultiOutputRegressor(KNeighborsRegressor()), None),
+    (MultiOutputRegressor(make_pipeline(LinearSVR())), "linearsvr__sample_weight"),
     (TransformedTargetRegressor(LinearRegression()), None),
 ])  # fmt: skip
 def test_where_an_estimator_takes_sample_weights(estimator, argument):

@@ -105,33 +105,41 @@ def new_figure(width: float, height: float, layout: str = "constrained") -> Figu
     return Figure(figsize=(width, height), layout=layout)
 
 
-def save_figure(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
-    """Write a figure as PDF and PNG: the same figure gives the same bytes.
+# Neither a date nor the name of a program: the same figure gives the same bytes.
+FORMATS: dict[str, dict[str, None]] = {
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+}
 
-    Neither file holds a date or the name of a program. The layout is settled once before the
-    first file, because each drawing would move it a little.
+
+def save_figure(figure: Figure, stem: str | Path) -> tuple[Path, ...]:
+    """Write a figure as PDF (for print), PNG (for slides) and SVG (for the report).
+
+    The same figure gives the same bytes. The layout is settled once before the first file,
+    because each drawing would move it a little.
 
     Parameters
     ----------
     figure : Figure
         What one of the ``plot_*`` functions returned.
     stem : str or Path
-        The path without ``.pdf`` and ``.png``.
+        The path without ``.pdf``, ``.png`` and ``.svg``.
 
     Returns
     -------
     tuple of Path
-        The PDF and the PNG file.
+        The files, in the order of ``FORMATS``.
     """
-    files = Path(f"{stem}.pdf"), Path(f"{stem}.png")
+    files = tuple(Path(f"{stem}{suffix}") for suffix in FORMATS)
     with use_style():
         if figure.get_layout_engine() is not None:
             # One pass leaves panels of a fixed aspect off their place: a title was cut by 2 points.
             for _ in range(2):
                 figure.draw_without_rendering()
             figure.set_layout_engine("none")
-        figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
-        figure.savefig(files[1], metadata={"Software": None})
+        for file, metadata in zip(files, FORMATS.values(), strict=True):
+            figure.savefig(file, metadata=metadata)
     return files
 
 

@@ -118,7 +118,12 @@ TRUSTED_TYPES: tuple[str, ...] = tuple(name for names in _TRUSTED_FOR.values() f
 _VALUES = ("JsonNode", "TypeNode", "FunctionNode")
 
 
-def dump_models(models: Mapping[str, Any], path: str | Path, attributes: Mapping[str, str]) -> None:
+def dump_models(
+    models: Mapping[str, Any],
+    path: str | Path,
+    attributes: Mapping[str, str],
+    trusted_types: Sequence[str] | None = None,
+) -> None:
     """Write fitted models to one file; the same models give the same bytes.
 
     Parameters
@@ -129,11 +134,13 @@ def dump_models(models: Mapping[str, Any], path: str | Path, attributes: Mapping
         Where to write.
     attributes : mapping of str to str
         What made the file: study, seed, library version, checksums.
+    trusted_types : sequence of str, optional
+        If given, a file that `load_models` would refuse with these types is not written.
 
     Raises
     ------
     InputError
-        If skops cannot store a model without pickle.
+        If skops cannot store a model without pickle, or a type is not trusted.
     """
     import skops.io
     from skops.io.exceptions import UnsupportedTypeException
@@ -146,6 +153,8 @@ def dump_models(models: Mapping[str, Any], path: str | Path, attributes: Mapping
             f"{path}: cannot store these models without pickle: {one_line(error)}; "
             "take another model"
         ) from error
+    if trusted_types is not None:
+        _check_trusted(skops.io.get_untrusted_types(data=raw.getvalue()), trusted_types, path)
     with ZipFile(raw) as source:
         schema = json.loads(source.read("schema.json"))
         numbering = _Numbering()
@@ -182,16 +191,24 @@ def load_models(path: str | Path, trusted_types: Sequence[str] = ()) -> dict[str
     trusted = [*TRUSTED_TYPES, *trusted_types]
     try:
         return skops.io.load(path, trusted=trusted)
-    except UntrustedTypesFoundException as error:
-        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
-        raise InputError(
-            f"{path}: holds objects of types that are not trusted: {', '.join(unknown)}; "
-            "if you know them, list them under trusted_types in the config"
-        ) from error
+    except UntrustedTypesFoundException:
+        _check_trusted(skops.io.get_untrusted_types(file=path), trusted_types, path)
+        raise
     except (BadZipFile, KeyError, ValueError) as error:
         raise InputError(
             f"{path}: is not a whole file of models ({one_line(error)}); delete it and run again"
         ) from error
+
+
+def _check_trusted(
+    untrusted: Sequence[str], trusted_types: Sequence[str], path: str | Path
+) -> None:
+    unknown = sorted(set(untrusted) - {*TRUSTED_TYPES, *trusted_types})
+    if unknown:
+        raise InputError(
+            f"{path}: holds objects of types that are not trusted: {', '.join(unknown)}; "
+            "if you know them, list them under trusted_types in the config"
+        )
 
 
 def read_attributes(path: str | Path) -> dict[str, str]:

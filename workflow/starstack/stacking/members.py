@@ -96,8 +96,8 @@ def accepts_sample_weight(estimator: BaseEstimator) -> str | None:
         inner = None if last in (None, "passthrough") else accepts_sample_weight(last)
         return None if inner is None else f"{name}__{inner}"
     if isinstance(estimator, MultiOutputRegressor):
-        # Its fit has the argument whatever it wraps, and raises if the wrapped fit has not.
-        return accepts_sample_weight(estimator.estimator) and "sample_weight"
+        # Its fit has the argument whatever it wraps, and hands on every other one.
+        return accepts_sample_weight(estimator.estimator)
     return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
 
 
@@ -185,7 +185,7 @@ def align_classes(
     InputError
         If the model knows other classes than the data.
     """
-    own, classes = list(own), list(classes)
+    own, classes = np.asarray(own).tolist(), np.asarray(classes).tolist()
     if set(own) != set(classes):
         raise InputError(
             f"base model {name!r} was fitted on the classes {own}, the data have {classes}; "

@@ -61,7 +61,7 @@ def check_folds(
             shared = np.intersect1d(groups[fit], groups[held_out])
             if len(shared):
                 raise InputError(
-                    f"fold {number}: group {shared[0]!r} is on both sides, which leaks; use a "
+                    f"fold {number}: group {str(shared[0])!r} is on both sides, which leaks; use a "
                     "grouped splitter such as GroupKFold"
                 )
         if classes is not None:
