@@ -202,7 +202,7 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         Z, self.layout_ = self._assemble(predictions, X)
         self.oof_meta_features_, self.has_oof_ = Z, predicted
         self._training = Bunch(
-            keys=row_keys(X), y=y, groups=groups, sample_weight=sample_weight, folds=folds
+            row_keys=row_keys(X), y=y, groups=groups, sample_weight=sample_weight, folds=folds
         )
         rows = slice(None) if predicted.all() else np.flatnonzero(predicted)
         self.final_estimator_ = fit_meta_learner(
@@ -448,7 +448,7 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         X = self._check_rows(X, reset=False)
-        keys, known = row_keys(X), self._training.keys
+        keys, known = row_keys(X), self._training.row_keys
         seen = np.isin(keys, known)
         if not seen.any():
             return self._meta_features(X)

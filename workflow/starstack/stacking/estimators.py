@@ -102,8 +102,8 @@ class StackingClassifier(ClassifierMixin, BaseStacking):
         self.classes_ = self._label_encoder.classes_
         if len(self.classes_) < 2:
             raise InputError(
-                f"y has one class only ({self.classes_.tolist()[0]!r}); a classifier needs at least two "
-                "classes"
+                f"y has one class only ({self.classes_.tolist()[0]!r}); a classifier needs at "
+                "least two classes"
             )
         self._outputs = tuple(map(str, self.classes_))
         return self._label_encoder.transform(column_or_1d(y))
