@@ -15,7 +15,7 @@ from starstack.tables.summaries import runtime_table
 with job(snakemake) as output:
     records = [json.loads(Path(path).read_text()) for path in snakemake.input.runtimes]
     runtime = pd.DataFrame(records, columns=list(RESULT_TABLES["runtime"]))
-    per_rule = runtime_table(runtime)
+    per_rule = runtime_table(runtime).round(3)
     write_csv(runtime, output.jobs)
     write_csv(per_rule, output.rules, index=True)
     write_html(per_rule, output.rules_html, "Time and memory per rule")

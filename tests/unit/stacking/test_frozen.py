@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_linnerud
 from sklearn.decomposition import PCA
@@ -111,15 +111,19 @@ class OtherOrder(GaussianNB):
         return probabilities[:, ::-1]
 
 
-class OtherSign(RidgeClassifier):
+class OtherSign(ClassifierMixin, BaseEstimator):
     """Its second class is the first one of the data."""
 
-    @property
-    def classes_(self):
-        return np.array(["b", "a"])
+    def fit(self, X, y):
+        self.ridge_ = RidgeClassifier().fit(X, y)
+        self.classes_ = self.ridge_.classes_[::-1]
+        return self
 
     def decision_function(self, X):
-        return -super().decision_function(X)
+        return -self.ridge_.decision_function(X)
+
+    def predict(self, X):
+        return self.ridge_.predict(X)
 
 
 def test_classes_in_another_order_are_aligned():
@@ -185,8 +189,8 @@ REFUSED = {
         r"oof_predictions\['bayes'\] has 1 column\(s\), expected 3; give what predict_proba gives",
     ),
     "nothing but NaN": (
-        [("bayes", FrozenEstimator(FITTED))], {"refit": False}, {"bayes": np.full((150, 3), np.nan)},
-        "hold no row without NaN",
+        [("bayes", FrozenEstimator(FITTED))], {"refit": False},
+        {"bayes": np.full((150, 3), np.nan)}, "hold no row without NaN",
     ),
     "a class without predictions": (
         [("bayes", FrozenEstimator(FITTED))], {"refit": False},
@@ -213,7 +217,8 @@ REFUSED = {
         "calibrated are or hold a frozen",
     ),
     "stored predictions without use": (
-        [("bayes", GaussianNB())], {}, PROBABILITY, "oof_predictions are used with refit=False only",
+        [("bayes", GaussianNB())], {}, PROBABILITY,
+        "oof_predictions are used with refit=False only",
     ),
 }  # fmt: skip
 
