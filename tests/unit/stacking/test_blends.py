@@ -200,6 +200,19 @@ def test_dropped_columns_do_not_change_a_blend(load, method):
     np.testing.assert_allclose(full.predict_proba(X), mixed, rtol=1e-10)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_probabilities_are_what_scikit_learn_takes_for_probabilities(method):
+    # Naive Bayes is sure to the last bit, where 1 - Σ p of the kept classes may fall below zero.
+    X, y = load_iris(return_X_y=True)
+    bases = [("bayes", GaussianNB()), ("near", KNeighborsClassifier(9))]
+    stack = StackingClassifier(bases, method).fit(X, y)
+    P = stack.predict_proba(X)
+    assert P.min() >= 0.0
+    assert P.max() <= 1.0
+    np.testing.assert_allclose(P.sum(axis=1), 1.0, rtol=1e-12)
+    assert log_loss(y, P) < 0.2
+
+
 def test_labels_can_be_blended(recorded):
     class Constant(recorded.Unweighted):
         predict_proba = property()

@@ -111,7 +111,8 @@ class MetaFeatureLayout:
                 "sklearn.calibration.CalibratedClassifierCV or use another meta-learner"
             )
         if dropped:
-            first = 1.0 - block.sum(axis=1, keepdims=True)
+            # Rounding must not make a probability negative: scikit-learn's metrics refuse it.
+            first = np.maximum(1.0 - block.sum(axis=1, keepdims=True), 0.0)
             block = np.hstack([first, block])
         return block
 
@@ -209,4 +210,5 @@ def assemble_meta_features(
     layout = MetaFeatureLayout(tuple(columns), tuple(outputs))
     if sparse.issparse(X):
         return sparse.hstack(blocks, format=X.format), layout
-    return np.hstack(blocks), layout
+    # Columns of a DataFrame lie one behind the other; solvers round by the order in memory.
+    return np.ascontiguousarray(np.hstack(blocks)), layout

@@ -208,7 +208,7 @@ def _member_predictions(Z: np.ndarray, layout: MetaFeatureLayout, model: str) ->
     if kind == "value":
         return {"predicted": predicted, "values": block}
     if kind in ("probability", "label") and block.shape[1] == len(layout.outputs) - 1:
-        block = np.hstack([1.0 - block.sum(axis=1, keepdims=True), block])
+        block = np.hstack([np.maximum(1.0 - block.sum(axis=1, keepdims=True), 0.0), block])
     codes = member_codes(block, kind) if block.shape[1] in (1, len(layout.outputs)) else None
     probabilities = block if kind == "probability" else None
     return {"predicted": predicted, "probabilities": probabilities, "codes": codes}
