@@ -23,6 +23,7 @@ rule evaluate:
         weights=get_meta_files("weights.csv"),
     output:
         scores="results/{study}/evaluation/scores.csv",
+        differences="results/{study}/evaluation/differences.csv",
         weights="results/{study}/evaluation/weights.csv",
         diversity="results/{study}/evaluation/diversity.csv",
         predictions="results/{study}/evaluation/predictions.csv",

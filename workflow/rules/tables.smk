@@ -90,6 +90,7 @@ rule quote_numbers:
     input:
         sources=sources("quote_numbers.py"),
         scores=expand(rules.evaluate.output.scores, study=config["studies"]),
+        differences=expand(rules.evaluate.output.differences, study=config["studies"]),
         weights=expand(rules.evaluate.output.weights, study=config["studies"]),
     output:
         numbers="results/summary/numbers.json",

@@ -23,6 +23,7 @@ with job(snakemake) as output:
     )
     weights = [read_table(path, "weights") for path in snakemake.input.weights]
     write_csv(evaluation.scores(params.metrics), output.scores)
+    write_csv(evaluation.differences(params.metrics), output.differences)
     write_csv(pd.concat(weights), output.weights)
     write_csv(evaluation.diversity(), output.diversity)
     write_csv(evaluation.predictions(), output.predictions)

@@ -11,6 +11,9 @@ from starstack.tables.quoted import numbers
 from starstack.tables.results import read_table
 
 with job(snakemake) as output:
-    scores = pd.concat([read_table(path, "scores") for path in snakemake.input.scores])
-    weights = pd.concat([read_table(path, "weights") for path in snakemake.input.weights])
-    Path(output.numbers).write_text(json.dumps(numbers(scores, weights), indent=2) + "\n")
+    scores, differences, weights = (
+        pd.concat([read_table(path, name) for path in snakemake.input[name]])
+        for name in ("scores", "differences", "weights")
+    )
+    found = numbers(scores, differences, weights)
+    Path(output.numbers).write_text(json.dumps(found, indent=2) + "\n")

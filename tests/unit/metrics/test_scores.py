@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from starstack.errors import InputError
-from starstack.metrics.scores import METRICS, cluster_standard_error, score
+from starstack.metrics.scores import METRICS, cluster_standard_error, score, score_difference
 
 LABELS, PROBABILITIES, VALUES = "labels", "probabilities", "values"
 
@@ -229,3 +229,41 @@ def test_bad_input_is_one_clear_line(case):
         score(metric, y, predicted, **options)
     assert "\n" not in str(caught.value)
     assert metric in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "rmse", "r2", "log_loss"])
+def test_error_of_a_difference_is_that_of_many_repetitions(metric):
+    """Two correlated models: the paired error holds, the quadrature of single errors does not."""
+    rng = np.random.default_rng(5)
+    classification = METRICS[metric].task == "classification"
+
+    def draw():
+        n = 200
+        shared = rng.normal(size=n)
+        scores = [shared + 0.3 * rng.normal(size=n) for _ in range(2)]
+        if not classification:
+            y = rng.normal(size=n)
+            return y, *(y + each for each in scores)
+        y = rng.integers(0, 2, n)
+        p = [1 / (1 + np.exp(-(2 * y - 1) - each)) for each in scores]
+        if metric == "accuracy":
+            return y, *((each > 0.5).astype(int) for each in p)
+        return y, *(np.column_stack([1 - each, each]) for each in p)
+
+    found, singles = [], []
+    for _ in range(1500):
+        y, a, b = draw()
+        found.append(score_difference(metric, y, a, b))
+        singles.append(np.hypot(*(score(metric, y, each).standard_error for each in (a, b))))
+    spread = np.std([each.value for each in found])
+    # A standard deviation from 1500 draws is known to 2 %.
+    assert np.mean([each.standard_error for each in found]) == pytest.approx(spread, rel=0.07)
+    assert np.mean(singles) > 1.5 * spread
+
+
+def test_difference_is_that_of_the_scores_and_respects_groups():
+    y, a, b = np.array([0, 1, 1, 0, 1]), np.array([0, 1, 0, 0, 1]), np.array([1, 1, 0, 1, 1])
+    paired = score_difference("accuracy", y, a, b)
+    assert paired.value == pytest.approx(0.4)
+    grouped = score_difference("accuracy", y, a, b, group=np.array(list("pqqpr")))
+    assert grouped.standard_error > paired.standard_error

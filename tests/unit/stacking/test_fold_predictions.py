@@ -49,7 +49,8 @@ def test_held_out_predictions_are_those_of_cross_val_predict(study):
     dataset, split = study("diabetes")
     _, found = fit_folds(dataset, split, split.fold_names, always(Ridge()))
     rows = split.train_rows()
-    expected = cross_val_predict(Ridge(), dataset.X[rows], dataset.y[rows], cv=split.cv())
+    X = dataset.frame().iloc[rows]
+    expected = cross_val_predict(Ridge(), X, dataset.y[rows], cv=split.cv())
     by_id = dict(zip(dataset.row_id[rows].tolist(), expected, strict=True))
     for part in found:
         row_id, values = part.values["held_out"]
@@ -81,15 +82,12 @@ def test_folds_keep_no_in_sample_predictions(study):
 def test_time_ordered_folds_are_fitted_on_earlier_rows(study, recorded):
     dataset, split = study("iris", method="time-ordered")
     fit_folds(dataset, split, split.fold_names, always(recorded.Unweighted()))
+    time_of = dict(zip(dataset.row_id.tolist(), dataset.time, strict=True))
     sizes = [len(entry.y) for entry in recorded.log]
-    assert sizes == sorted(sizes)
+    assert sizes == sorted(set(sizes))
     for entry, fold in zip(recorded.log, split.fold_names, strict=True):
-        latest = dataset.time[split.row_id.tolist().index(entry.X.index[0])]
         held_out = split.fold(fold)[1]
-        assert set(entry.X.index).isdisjoint(dataset.row_id[held_out])
-        times = dict(zip(dataset.row_id.tolist(), dataset.time, strict=True))
-        assert max(times[name] for name in entry.X.index) < dataset.time[held_out].min()
-        assert latest is not None
+        assert max(time_of[name] for name in entry.X.index) < dataset.time[held_out].min()
 
 
 def test_the_builder_is_asked_for_each_fold_and_weights_arrive(study, recorded):
@@ -126,7 +124,7 @@ class PredictsNothing(RegressorMixin, BaseEstimator):
 @pytest.mark.parametrize("estimator, message", [
     (
         QuadraticDiscriminantAnalysis(),
-        "bases.q, fold 1: column 'f1' is constant in the training rows and Quadratic.*drop_constant",
+        "bases.q, fold 1: column 'f1' is constant in the training rows and Quad.*drop_constant",
     ),
     (
         make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis()),
@@ -134,20 +132,19 @@ class PredictsNothing(RegressorMixin, BaseEstimator):
     ),
     (
         KNeighborsClassifier(500),
-        r"bases.q, fold 1: KNeighborsClassifier predicts NaN|cannot be .*n_neighbors",
+        "bases.q, fold 1: KNeighborsClassifier cannot be fitted on 84 rows and .*n_neighbors",
     ),
     (
         LogisticRegression(C=-1),
-        r"bases.q, fold 1: LogisticRegression cannot be fitted on \d+ rows: .*'C'.*change the model",
+        "bases.q, fold 1: LogisticRegression cannot .*'C'.* Got -1 instead; change the model",
     ),
 ])  # fmt: skip
 def test_what_cannot_be_fitted_is_one_clear_line(study, estimator, message):
     dataset, split = study("iris")
     dataset.X[:, 1] = 3.0
-    with pytest.raises((InputError, ValueError), match=message) as refusal:
+    with pytest.raises(InputError, match=message) as refusal:
         fit_folds(dataset, split, ["1"], always(estimator), where="bases.q")
-    if isinstance(refusal.value, InputError):
-        assert "\n" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_dropped_constant_column_is_no_obstacle(study):

@@ -35,8 +35,8 @@ def out_of_fold(bases, methods, X, y):
 @pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
 @pytest.mark.parametrize("keep_features", [False, True])
 def test_equals_the_refitted_stack_when_fed_its_predictions(load, final, keep_features):
-    X, X_new, y, _ = train_test_split(*load(return_X_y=True), random_state=0)
-    X, X_new = X / 100, X_new / 100
+    X, y = load(return_X_y=True)
+    X, X_new, y, _ = train_test_split(X[:, :4] / 100, y, random_state=0)
     names = np.array(["u", "w", "v"])[y]
     refitted = StackingClassifier(CLASSIFIERS, final, keep_features=keep_features).fit(X, names)
     stored = out_of_fold(CLASSIFIERS, ["predict_proba", "decision_function"], X, names)
@@ -166,6 +166,10 @@ REFUSED = {
     "unfrozen": (
         [("bayes", FITTED)], {"refit": False}, PROBABILITY,
         "refit=False takes already-fitted base models: wrap bayes in sklearn.frozen",
+    ),
+    "frozen but never fitted": (
+        [("bayes", FrozenEstimator(GaussianNB()))], {"refit": False}, PROBABILITY,
+        "base model 'bayes': expected a fitted model .* got an unfitted GaussianNB; fit it first",
     ),
     "no stored predictions": (
         [("bayes", FrozenEstimator(FITTED))], {"refit": False}, None,

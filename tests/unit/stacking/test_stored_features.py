@@ -92,7 +92,8 @@ BROKEN = {
     "a fold is missing": (without(PARTS, "3"), "base model 'm': no predictions of fold 3"),
     "the refitted model is missing": (without(PARTS, REFIT), "no predictions of fold refit"),
     "a row of another split": (
-        changed(PARTS, "2", "held_out", [*HELD[:-1], "a"]), "base model 'm', fold 2: .*rows that"
+        changed(PARTS, "2", "held_out", [*HELD[:-1], "a"]),
+        "base model 'm', fold 2: its held_out predictions are not of the rows that the split names",
     ),
     "a row twice": (
         changed(PARTS, "2", "held_out", [*HELD[:-1], HELD[0]]), "base model 'm', fold 2"
@@ -104,11 +105,11 @@ BROKEN = {
     "a row too few": (
         changed(PARTS, "2", "held_out", HELD[:-1], np.zeros((2, 1))), "base model 'm', fold 2"
     ),
-    "alien test rows": (changed(PARTS, REFIT, "test", ["c", "x"]), "base model 'm', test rows"),
+    "alien test rows": (changed(PARTS, REFIT, "test", ["c", "x"]), "fold refit: its test pred"),
     "no test rows": (
         [replace(part, values={k: v for k, v in part.values.items() if k != "test"})
          for part in PARTS],
-        "base model 'm', fold .*no test rows",
+        "base model 'm', fold refit: its test predictions",
     ),
 }  # fmt: skip
 

@@ -46,8 +46,22 @@ WEIGHTS = pd.DataFrame(
 )
 
 
+def paired(metric="accuracy", study="wine", output=""):
+    """Paired differences of every meta-learner and base model, each with a value of its own."""
+    rows = [
+        (study, meta, base, metric, output, value, value / 2, 45)
+        for meta, base, value in (
+            ("nnls", "svm", 0.04),
+            ("nnls", "knn", -0.05),
+            ("leaky", "svm", -0.1),
+            ("leaky", "knn", -0.19),
+        )
+    ]
+    return pd.DataFrame(rows, columns=list(RESULT_TABLES["differences"]))
+
+
 def test_best_are_chosen_by_the_honest_score_and_reported_on_test_rows():
-    found = numbers(scores("accuracy", *HONEST), WEIGHTS)["wine"]
+    found = numbers(scores("accuracy", *HONEST), paired(), WEIGHTS)["wine"]
     assert (found["metric"], found["greater_is_better"]) == ("accuracy", True)
     best = found["outputs"]["all"]
     assert best["best_base_model"]["name"] == "svm"
@@ -57,18 +71,25 @@ def test_best_are_chosen_by_the_honest_score_and_reported_on_test_rows():
         "cross-validated": {"value": 0.96, "standard_error": 0.01, "n": 133},
         "test": {"value": 0.94, "standard_error": 0.01, "n": 45},
     }
-    assert best["stack_minus_best_base"]["value"] == pytest.approx(0.04)
-    assert best["stack_minus_best_base"]["n"] == 45
+    assert best["stack_minus_best_base"] == {
+        "figure": "test",
+        "value": 0.04,
+        "standard_error": 0.02,
+        "n": 45,
+    }
 
 
 def test_losses_are_better_when_lower():
-    best = numbers(scores("log_loss", *HONEST), WEIGHTS)["wine"]["outputs"]["all"]
+    best = numbers(scores("log_loss", *HONEST), paired("log_loss"), WEIGHTS)["wine"]["outputs"][
+        "all"
+    ]
     assert best["best_base_model"]["name"] == "knn"
     assert best["best_meta_learner"]["name"] == "nnls"
+    assert best["stack_minus_best_base"]["value"] == -0.05
 
 
 def test_weights_belong_to_their_meta_learner():
-    found = numbers(scores("accuracy", *HONEST), WEIGHTS)["wine"]["weights"]
+    found = numbers(scores("accuracy", *HONEST), paired(), WEIGHTS)["wine"]["weights"]
     assert list(found) == ["nnls", "leaky"]
     assert found["nnls"]["share"] == pytest.approx({"svm": 0.75, "knn": 0.25})
     assert found["leaky"]["share"] == pytest.approx({"svm": 0.25, "knn": 0.75})
@@ -85,7 +106,7 @@ def test_the_first_metric_of_each_study_and_every_output():
             scores("brier", *HONEST, study="wine"),
         ]
     )
-    found = numbers(table)
+    found = numbers(table, paired())
     assert {study: part["metric"] for study, part in found.items()} == {
         "linnerud": "r2",
         "wine": "brier",
@@ -97,7 +118,7 @@ def test_the_first_metric_of_each_study_and_every_output():
 def test_what_is_missing_is_null_and_all_is_json():
     table = scores("accuracy", *HONEST[:2])
     table.loc[1, "standard_error"] = float("nan")
-    found = numbers(table, WEIGHTS.iloc[:0])
+    found = numbers(table, paired(), WEIGHTS.iloc[:0])
     best = found["wine"]["outputs"]["all"]
     assert best["best_meta_learner"] is None and best["stack_minus_best_base"] is None
     assert best["best_base_model"]["scores"]["test"]["standard_error"] is None
@@ -106,6 +127,6 @@ def test_what_is_missing_is_null_and_all_is_json():
 
 def test_bad_tables_are_one_clear_line():
     with pytest.raises(InputError, match="study wine: metric 'f1' is not known"):
-        numbers(scores("f1", *HONEST))
+        numbers(scores("f1", *HONEST), paired())
     with pytest.raises(InputError, match="missing figure, metric"):
-        numbers(scores("r2", *HONEST).drop(columns=["figure", "metric"]))
+        numbers(scores("r2", *HONEST).drop(columns=["figure", "metric"]), paired())

@@ -337,6 +337,58 @@ def score(
     >>> score("accuracy", [0, 1, 1, 0], [0, 1, 0, 0])
     Score(value=0.75, standard_error=0.21650635094610965, n=4)
     """
+    value, influence = _value_and_influence(metric_name, y_true, y_pred, group, sample_weight)
+    return Score(value, cluster_standard_error(influence, group), len(influence))
+
+
+def score_difference(
+    metric_name: str,
+    y_true: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    group: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
+) -> Score:
+    """Score the first predictions minus the second of the same rows, with its standard error.
+
+    Two models err on many of the same rows, so their scores are correlated and their standard
+    errors do not add in quadrature. The influence of a row on a difference is the difference of
+    its influences: the paired test's error, for every metric.
+
+    Parameters
+    ----------
+    metric_name, y_true, group, sample_weight
+        As in :func:`score`.
+    first, second : array of shape (n,) or (n, C)
+        Predictions, as the metric's `needs` says.
+
+    Returns
+    -------
+    Score
+        Difference, standard error and number of rows.
+
+    Examples
+    --------
+    Models that are right and wrong on the same rows differ by zero, for certain:
+
+    >>> y, predicted = [0, 1, 1, 0], [0, 1, 0, 0]
+    >>> score_difference("accuracy", y, predicted, predicted)
+    Score(value=0.0, standard_error=0.0, n=4)
+    """
+    value, influence = _value_and_influence(metric_name, y_true, first, group, sample_weight)
+    other, subtracted = _value_and_influence(metric_name, y_true, second, group, sample_weight)
+    error = cluster_standard_error(influence - subtracted, group)
+    return Score(value - other, error, len(influence))
+
+
+def _value_and_influence(
+    metric_name: str,
+    y_true: np.ndarray,
+    y_pred: np.ndarray,
+    group: np.ndarray | None,
+    sample_weight: np.ndarray | None,
+) -> Influence:
     if metric_name not in METRICS:
         raise InputError(
             f"metric {metric_name!r} is not known; expected one of {', '.join(METRICS)}"
@@ -349,5 +401,4 @@ def score(
             f"metric {metric_name}: expected one group per row, got {len(np.asarray(group))} "
             f"groups for {len(y)} rows"
         )
-    value, influence = metric.function(y, predicted, weight)
-    return Score(value, cluster_standard_error(influence, group), len(y))
+    return metric.function(y, predicted, weight)

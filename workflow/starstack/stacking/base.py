@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import (
     GroupKFold,
@@ -250,6 +251,8 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
                 f"refit=False takes already-fitted base models: wrap {', '.join(bare)} in "
                 "sklearn.frozen.FrozenEstimator"
             )
+        if not self.refit:
+            _check_fitted(self.estimators)
         if not self.refit and self.member_predictions == "fold_mean":
             raise InputError(
                 "member_predictions='fold_mean' needs the models of the folds, which refit=False "
@@ -571,6 +574,17 @@ def _holds_fitted_model(estimator: BaseEstimator) -> bool:
         isinstance(part, FrozenEstimator) and (is_classifier(part) or is_regressor(part))
         for part in parts
     )
+
+
+def _check_fitted(frozen: Sequence[tuple[str, FrozenEstimator]]) -> None:
+    for name, estimator in frozen:
+        try:
+            check_is_fitted(estimator)
+        except NotFittedError:
+            raise InputError(
+                f"base model {name!r}: expected a fitted model in the FrozenEstimator, got an "
+                f"unfitted {type(estimator.estimator).__name__}; fit it first"
+            ) from None
 
 
 def _fit_and_predict(

@@ -45,6 +45,7 @@ class StackingClassifier(ClassifierMixin, BaseStacking):
     drop_first : bool, default=True
         Drop the first class's column of every base model that has one column per class: the
         probabilities of a model sum to one, so this column is linearly dependent on its others.
+        (Decision functions of three or more classes lose their first column too.)
     keep_features : bool, default=False
         Append the input features to the meta-features, on the right.
     refit : bool, default=True

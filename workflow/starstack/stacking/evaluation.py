@@ -1,15 +1,17 @@
 """The result tables of a study, from stored predictions: nothing is fitted here."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from starstack.data.dataset import Dataset
 from starstack.metrics.reliability import reliability_table
+from starstack.metrics.scores import score_difference
 from starstack.splits.split import Split
 from starstack.stacking.diversity import diversity_table
-from starstack.stacking.risk import COLUMNS, member_codes, prediction_scores
+from starstack.stacking.risk import COLUMNS, member_codes, prediction_scores, scored_columns
 from starstack.stacking.stored_features import IN_SAMPLE, OUT_OF_FOLD, StoredFeatures
 
 RowPredictions = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -78,23 +80,54 @@ class Evaluation:
         codes = member_codes(values, kind) if width in (1, len(self.outputs)) else None
         return {} if codes is None else {"codes": codes}
 
+    def _weights(self, positions: np.ndarray, names: tuple[str, str]) -> dict[str, object]:
+        """Pick groups and sample weights of some rows, under the names that a function takes."""
+        known = zip(names, (self.dataset.group, self.dataset.sample_weight), strict=True)
+        return {name: None if values is None else values[positions] for name, values in known}
+
     def scores(self, metrics: Sequence[str]) -> pd.DataFrame:
         """Every score with its standard error, over groups where there are groups."""
-        dataset, rows = self.dataset, []
+        rows = []
         for metric in metrics:
             for (estimator, role, figure), (positions, values) in self.found.items():
-                group, weight = dataset.group, dataset.sample_weight
                 for output, result in prediction_scores(
                     metric,
-                    dataset.y[positions],
+                    self.dataset.y[positions],
                     self.outputs,
-                    groups=None if group is None else group[positions],
-                    sample_weight=None if weight is None else weight[positions],
+                    **self._weights(positions, ("groups", "sample_weight")),
                     **self._interpret(estimator, values),
                 ):
                     made = (result.value, result.standard_error, result.n)
                     rows.append((estimator, role, figure, metric, output, *made))
         return self._named(rows, COLUMNS)
+
+    def differences(self, metrics: Sequence[str]) -> pd.DataFrame:
+        """Score of each meta-learner minus that of each base model, paired on the test rows."""
+        tested = {
+            role: {
+                estimator: block
+                for (estimator, each, figure), block in self.found.items()
+                if each == role and figure == "test"
+            }
+            for role in ("meta", "base")
+        }
+        rows = []
+        for metric, (meta, (positions, first)), (base, (_, second)) in product(
+            metrics, tested["meta"].items(), tested["base"].items()
+        ):
+            y = self.dataset.y[positions]
+            pairs = [
+                scored_columns(metric, y, self.outputs, **self._interpret(estimator, values))
+                for estimator, values in ((meta, first), (base, second))
+            ]
+            # A metric that needs what one of the two does not give has no difference.
+            for (output, observed, mine), (_, _, other) in zip(*pairs, strict=False):
+                weights = self._weights(positions, ("group", "sample_weight"))
+                result = score_difference(metric, observed, mine, other, **weights)
+                made = (result.value, result.standard_error, result.n)
+                rows.append((meta, base, metric, output, *made))
+        columns = ["meta_learner", "base_model", "metric", "output"]
+        return self._named(rows, [*columns, "value", "standard_error", "n"])
 
     def diversity(self) -> pd.DataFrame:
         """Compare out-of-fold errors of the base models that give probabilities or values."""

@@ -103,7 +103,7 @@ def fit_folds(
                 if positions is not None and len(positions)
             }
         except (ValueError, np.linalg.LinAlgError) as error:
-            text = " ".join(str(error).split())
+            text = " ".join(str(error).split()).rstrip(".")
             raise InputError(
                 f"{where}, fold {fold}: {name} cannot be fitted on {len(fit_rows)} rows and "
                 f"predict the others: {text}; change the model or its preprocess"

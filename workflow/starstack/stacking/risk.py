@@ -97,7 +97,7 @@ def member_codes(block: np.ndarray, kind: str) -> np.ndarray | None:
     return block.argmax(axis=1) if block.shape[1] > 1 else (block[:, 0] > 0).astype(int)
 
 
-def prediction_scores(
+def scored_columns(
     metric_name: str,
     y: np.ndarray,
     outputs: Sequence[str],
@@ -105,10 +105,8 @@ def prediction_scores(
     probabilities: np.ndarray | None = None,
     codes: np.ndarray | None = None,
     values: np.ndarray | None = None,
-    groups: np.ndarray | None = None,
-    sample_weight: np.ndarray | None = None,
-) -> Iterator[tuple[str, Score]]:
-    """Score one set of predictions, target by target.
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Pair what a metric compares, target by target.
 
     Parameters
     ----------
@@ -120,6 +118,43 @@ def prediction_scores(
         Classes or targets.
     probabilities, codes, values : ndarray, optional
         What was predicted: (n, classes), (n,) or (n, targets).
+
+    Yields
+    ------
+    output : str
+        The target's name; empty for a single target and for classification.
+    observed, predicted : ndarray
+        As ``starstack.metrics.scores.score`` takes them. Nothing is yielded if the metric needs
+        what is not given.
+    """
+    needs = METRICS[metric_name].needs
+    if needs == "values":
+        if values is not None:
+            several = y.ndim == 2 and y.shape[1] > 1
+            pairs = zip(y.reshape(len(y), -1).T, values.reshape(len(values), -1).T, strict=True)
+            for i, (observed, predicted) in enumerate(pairs):
+                yield outputs[i] if several else "", observed, predicted
+        return
+    predicted = probabilities if needs == "probabilities" else codes
+    if predicted is not None and not (metric_name == "roc_auc" and len(outputs) != 2):
+        yield "", y, predicted
+
+
+def prediction_scores(
+    metric_name: str,
+    y: np.ndarray,
+    outputs: Sequence[str],
+    *,
+    groups: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
+    **predictions: np.ndarray | None,
+) -> Iterator[tuple[str, Score]]:
+    """Score one set of predictions, target by target.
+
+    Parameters
+    ----------
+    metric_name, y, outputs, **predictions
+        As in :func:`scored_columns`.
     groups, sample_weight : ndarray of shape (n,), optional
         For the standard error, and for the score.
 
@@ -128,22 +163,11 @@ def prediction_scores(
     output : str
         The target's name; empty for a single target and for classification.
     Score
-        Value, standard error, n. Nothing is yielded if the metric needs what is not given.
+        Value, standard error, n.
     """
-    metric = METRICS[metric_name]
     weights = {"group": groups, "sample_weight": sample_weight}
-    if metric.needs == "values":
-        if values is None:
-            return
-        columns = values.reshape(len(values), -1)
-        observed = y.reshape(len(y), -1)
-        for i in range(observed.shape[1]):
-            name = outputs[i] if observed.shape[1] > 1 else ""
-            yield name, score(metric_name, observed[:, i], columns[:, i], **weights)
-        return
-    predicted = probabilities if metric.needs == "probabilities" else codes
-    if predicted is not None and not (metric_name == "roc_auc" and len(outputs) != 2):
-        yield "", score(metric_name, y, predicted, **weights)
+    for output, observed, predicted in scored_columns(metric_name, y, outputs, **predictions):
+        yield output, score(metric_name, observed, predicted, **weights)
 
 
 def _taken(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:

@@ -87,36 +87,28 @@ def assemble(split: Split, predictions: Mapping[str, Iterable[FoldPredictions]])
         kinds[model] = by_fold[REFIT].kind
         held_out = []
         for fold, (_, rows) in zip(split.fold_names, split.cv(), strict=True):
-            row_id, values = by_fold[fold].values["held_out"]
-            where = f"base model {model!r}, fold {fold}"
-            held_out.append((rows, values[_positions(row_id, train_id[rows], where)]))
+            held_out.append((rows, _block(by_fold[fold], "held_out", train_id[rows], model)))
         blocks[OUT_OF_FOLD][model], _ = combine_folds(len(train_id), held_out)
         if len(test_id):
-            tests = {fold: _test_block(by_fold[fold], test_id, model) for fold in by_fold}
+            tests = {fold: _block(by_fold[fold], "test", test_id, model) for fold in by_fold}
             blocks["test_refit"][model] = tests[REFIT]
             blocks["test_fold_mean"][model] = np.mean([tests[f] for f in split.fold_names], axis=0)
         if "in_sample" in by_fold[REFIT].values:
-            row_id, values = by_fold[REFIT].values["in_sample"]
-            where = f"base model {model!r}, in-sample"
-            block = values[_positions(row_id, train_id, where)]
+            block = _block(by_fold[REFIT], "in_sample", train_id, model)
             blocks.setdefault(IN_SAMPLE, {})[model] = block
     return StoredFeatures(kinds, blocks, train_id, test_id)
 
 
-def _test_block(part: FoldPredictions, test_id: np.ndarray, model: str) -> np.ndarray:
-    row_id, values = part.values["test"]
-    return values[_positions(row_id, test_id, f"base model {model!r}, test rows")]
-
-
-def _positions(row_id: np.ndarray, wanted: np.ndarray, where: str) -> np.ndarray:
-    """Where each wanted id stands in ``row_id``; the two must be the same set."""
+def _block(part: FoldPredictions, rows: str, wanted: np.ndarray, model: str) -> np.ndarray:
+    """Predictions of the wanted ids, in their order; the two must be the same set."""
+    row_id, values = part.values.get(rows, (wanted[:0], np.empty((0, 0))))
     place = {name: i for i, name in enumerate(row_id.tolist())}
-    if len(place) != len(wanted) or any(name not in place for name in wanted.tolist()):
+    if not len(place) == len(row_id) == len(wanted) or not set(wanted.tolist()) <= set(place):
         raise InputError(
-            f"{where}: predictions are not of the rows that the split names; "
-            "delete its results and run again"
+            f"base model {model!r}, fold {part.fold}: its {rows} predictions are not of the rows "
+            "that the split names; delete its results and run again"
         )
-    return np.array([place[name] for name in wanted.tolist()], dtype=int)
+    return values[[place[name] for name in wanted.tolist()]]
 
 
 def write_features(

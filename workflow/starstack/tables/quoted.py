@@ -45,28 +45,44 @@ def _best(scores: pd.DataFrame, role: str, greater_is_better: bool) -> dict | No
     }
 
 
-def _difference(base: dict | None, meta: dict | None) -> dict | None:
-    """Subtract the base model's test score from the meta-learner's, on the same rows."""
-    if base is None or meta is None or "test" not in base["scores"] or "test" not in meta["scores"]:
+def _difference(
+    differences: pd.DataFrame, output: str, base: dict | None, meta: dict | None
+) -> dict | None:
+    """Look up the meta-learner's test score minus the base model's, paired on the same rows."""
+    if base is None or meta is None:
         return None
-    first, second = base["scores"]["test"], meta["scores"]["test"]
-    if first["value"] is None or second["value"] is None:
+    found = differences[
+        (differences["output"] == output)
+        & (differences["base_model"] == base["name"])
+        & (differences["meta_learner"] == meta["name"])
+    ]
+    if found.empty:
         return None
-    return {"figure": "test", "value": second["value"] - first["value"], "n": second["n"]}
+    row = found.iloc[0]
+    return {
+        "figure": "test",
+        "value": _plain(row["value"]),
+        "standard_error": _plain(row["standard_error"]),
+        "n": int(row["n"]),
+    }
 
 
-def numbers(scores: pd.DataFrame, weights: pd.DataFrame | None = None) -> dict:
+def numbers(
+    scores: pd.DataFrame, differences: pd.DataFrame, weights: pd.DataFrame | None = None
+) -> dict:
     """Collect what a paper's text quotes: best base model, best meta-learner, their difference.
 
     The best are chosen by the out-of-fold score (base models) and the cross-validated score
     (meta-learners) in the study's primary metric, its first one; the test rows only report.
-    Meta-learners that were trained on in-sample predictions are not eligible. The difference has
-    no standard error: both scores are of the same rows, so their errors do not add in quadrature.
+    Meta-learners that were trained on in-sample predictions are not eligible. The difference and
+    its standard error are paired: both scores are of the same rows.
 
     Parameters
     ----------
     scores : DataFrame
         Rows of scores.csv of one or several studies.
+    differences : DataFrame
+        Rows of differences.csv of the same studies.
     weights : DataFrame, optional
         Rows of weights.csv of the same studies.
 
@@ -112,12 +128,13 @@ def numbers(scores: pd.DataFrame, weights: pd.DataFrame | None = None) -> dict:
             leaky = of_weights.loc[of_weights["trained_on"] == "in-sample", "meta_learner"]
             primary = primary[~((primary["role"] == "meta") & primary["estimator"].isin(leaky))]
         greater = METRICS[metric].greater_is_better
+        paired = differences[(differences["study"] == study) & (differences["metric"] == metric)]
         outputs = {}
         for output, part in primary.groupby("output", sort=False):
             best = {role: _best(part, role, greater) for role in CHOSEN_BY}
             outputs[output or "all"] = {
                 **{_NAMES[role]: found for role, found in best.items()},
-                "stack_minus_best_base": _difference(best["base"], best["meta"]),
+                "stack_minus_best_base": _difference(paired, output, best["base"], best["meta"]),
             }
         result[study] = {"metric": metric, "greater_is_better": greater, "outputs": outputs}
         if of_weights is not None and not of_weights.empty:

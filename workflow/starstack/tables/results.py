@@ -23,6 +23,16 @@ RESULT_TABLES: dict[str, dict[str, type]] = {
         "standard_error": float,
         "n": int,
     },
+    "differences": {
+        "study": str,
+        "meta_learner": str,
+        "base_model": str,
+        "metric": str,
+        "output": str,
+        "value": float,
+        "standard_error": float,
+        "n": int,
+    },
     "weights": {
         "study": str,
         "meta_learner": str,
