@@ -115,6 +115,16 @@ def test_best_single_is_the_model_of_least_risk(seed):
     np.testing.assert_allclose(blend.predict_proba(P.reshape(60, -1)), P[:, best], rtol=1e-12)
 
 
+def test_one_certain_mistake_costs_more_than_many_hesitations():
+    # The first model is right on 19 rows and wrong with certainty on the last; the second guesses.
+    y = np.arange(20) % 2
+    sure = np.where(np.arange(20) < 19, 0.9, 1e-12)
+    Z = np.column_stack([np.where(y == 1, sure, 1 - sure), np.full(20, 0.5)])
+    assert BlendClassifier("best_single").fit(Z, y).member_weights_[:, 0].tolist() == [0, 1]
+    Z[19, 0] = 0.1
+    assert BlendClassifier("best_single").fit(Z, y).member_weights_[:, 0].tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_convex_classifier_minimises_the_brier_score(n_classes):
     P, y = made_classification(0, n_classes=n_classes)

@@ -277,7 +277,7 @@ def test_a_regression_stack_refuses_classifiers(recorded):
     assert recorded.log == []
 
 
-def test_kept_features_must_be_finite_where_the_meta_learner_needs_it():
+def test_kept_features_must_be_finite_where_the_meta_learner_needs_it(recorded):
     holes = X.copy()
     holes[3, 1] = np.nan
     tree = [("tree", DecisionTreeClassifier(random_state=0))]
@@ -286,5 +286,9 @@ def test_kept_features_must_be_finite_where_the_meta_learner_needs_it():
     for ask in (lambda: clone(stack).fit(holes, Y), lambda: stack.predict(holes)):
         with pytest.raises(ValueError, match="contains NaN"):
             ask()
+    unfit = StackingClassifier([("first", recorded.Weighted())], keep_features=True)
+    with pytest.raises(ValueError, match="contains NaN"):
+        unfit.fit(holes, Y)
+    assert recorded.log == []
     both = StackingClassifier(tree, DecisionTreeClassifier(random_state=0), keep_features=True)
     assert both.fit(holes, Y).score(holes, Y) > 0.9

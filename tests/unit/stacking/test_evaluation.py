@@ -18,6 +18,7 @@ from starstack.stacking.stored_features import StoredFeatures
 
 SCORES = "study estimator role figure metric output value standard_error n"
 DIVERSITY = "study statistic model_a model_b value n"
+DIFFERENCES = "study meta_learner base_model metric output value standard_error n"
 PREDICTIONS = "study estimator role row_id output observed predicted"
 RELIABILITY = "study estimator role output bin mean_predicted observed_frequency standard_error n"
 
@@ -76,6 +77,34 @@ def test_scores_by_hand():
         np.testing.assert_allclose(value[key], wanted, rtol=1e-12)
 
 
+def test_differences_are_paired_by_row():
+    table = by_hand().differences(["accuracy", "log_loss"])
+    assert " ".join(table.columns) == DIFFERENCES
+    assert set(table.meta_learner) == {"m"}
+    found = table.set_index(["base_model", "metric"])
+    # Test rows c and f: the meta-learner is right on both, d on c alone.
+    assert found.value["p", "accuracy"] == 0.0
+    assert found.value["d", "accuracy"] == 0.5
+    loss = -np.log([0.6, 0.7]) + np.log([0.9, 0.6])
+    np.testing.assert_allclose(found.value["p", "log_loss"], loss.mean(), rtol=1e-12)
+    spread = np.sqrt(((loss - loss.mean()) ** 2).sum()) / 2
+    np.testing.assert_allclose(found.standard_error["p", "log_loss"], spread, rtol=1e-12)
+    # A decision function has no log loss, and so no difference of it.
+    assert ("d", "log_loss") not in found.index
+
+
+def test_differences_of_several_targets(study, stored):
+    bases = [("near", KNeighborsRegressor(3)), ("ridge", Ridge())]
+    *_, evaluation = everything(study, stored, "linnerud", bases, {"a": Ridge(), "b": Ridge(9.0)})
+    table = evaluation.differences(["mae"])
+    score = evaluation.scores(["mae"]).query("figure == 'test'")
+    value = score.set_index(["estimator", "output"]).value
+    assert len(table) == 2 * 2 * 3
+    for row in table.itertuples():
+        expected = value[row.meta_learner, row.output] - value[row.base_model, row.output]
+        np.testing.assert_allclose(row.value, expected, atol=1e-12)
+
+
 def test_predictions_by_hand():
     table = by_hand().predictions()
     assert " ".join(table.columns) == PREDICTIONS
@@ -83,9 +112,9 @@ def test_predictions_by_hand():
     assert table.estimator.tolist() == ["p"] * 4 + ["m"] * 4
     rows = table[table.estimator == "m"].set_index(["row_id", "output"])
     assert rows.observed.to_dict() == {
-        ("f", "no"): 1, ("f", "yes"): 0, ("c", "no"): 0, ("c", "yes"): 1
+        ("c", "no"): 0, ("c", "yes"): 1, ("f", "no"): 1, ("f", "yes"): 0
     }  # fmt: skip
-    np.testing.assert_allclose(rows.predicted, [0.7, 0.3, 0.4, 0.6])
+    np.testing.assert_allclose(rows.predicted, [0.4, 0.6, 0.7, 0.3])
     np.testing.assert_allclose(table.predicted[:4], [0.1, 0.9, 0.6, 0.4])
 
 
@@ -236,6 +265,15 @@ def test_groups_and_weights_reach_the_scores(study, stored):
     influence = pd.Series(weight * (right - row.value)).groupby(dataset.group[test]).sum()
     expected = np.sqrt((influence**2).sum()) / len(test)
     np.testing.assert_allclose(row.standard_error, expected, rtol=1e-12)
+
+    values = evaluation.found["linear", "meta", "test"][1]
+    gained = (values.argmax(axis=1) == dataset.y[test]).astype(float) - right
+    row = evaluation.differences(["accuracy"]).iloc[0]
+    np.testing.assert_allclose(row.value, np.mean(weight * gained), atol=1e-12)
+    influence = pd.Series(weight * (gained - row.value)).groupby(dataset.group[test]).sum()
+    expected = np.sqrt((influence**2).sum()) / len(test)
+    assert expected > 0
+    np.testing.assert_allclose(row.standard_error, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("final", [RidgeClassifier(), LinearDiscriminantAnalysis()])

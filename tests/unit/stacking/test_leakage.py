@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
-from starstack.stacking import base as stacking_base
+from starstack.stacking import cross_fit as cross_fit_module
 from starstack.stacking.estimators import StackingClassifier, StackingRegressor
 
 SEEDS = range(20)
@@ -55,12 +55,12 @@ def test_in_sample_stack_does_not():
 
 
 def test_a_stack_that_leaks_would_be_found(monkeypatch):
-    fit_member = stacking_base.fit_member
+    fit_member = cross_fit_module.fit_member
 
     def fit_on_every_row(member, X, y, rows=None, *rest):
         return fit_member(member, X, y, None, *rest)
 
-    monkeypatch.setattr(stacking_base, "fit_member", fit_on_every_row)
+    monkeypatch.setattr(cross_fit_module, "fit_member", fit_on_every_row)
     accuracies = promises()
     assert np.mean(accuracies) > 0.99
     with pytest.raises(AssertionError):
@@ -109,4 +109,4 @@ def test_scaling_is_fitted_inside_the_fold():
         member_predictions="fold_mean",
         cv=[(np.arange(4), np.array([4, 5])), (np.arange(2, 6), np.array([0, 1]))],
     ).fit(X, y)
-    assert stack.fold_estimators_[0][0][0].mean_[0] == 1.5
+    assert stack.estimators_[0][0][0].mean_[0] == 1.5

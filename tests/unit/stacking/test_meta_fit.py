@@ -170,6 +170,18 @@ def test_time_ordered_rows_without_meta_features_are_not_fitted_on(study, stored
     assert row_id.tolist() == dataset.row_id[split.folds[:, 0] > 1].tolist()
 
 
+def test_weights_and_groups_reach_the_meta_learner(study, stored, recorded):
+    dataset, split = study("iris", group=5, sample_weight=True)
+    features = stored(dataset, split, CLASSIFIERS)
+    for final in (recorded.Weighted(), recorded.Grouped()):
+        fit_on_stored_features(dataset, split, features, final, MetaOptions())
+    train, fits = split.train_rows(), [fit for fit, _ in split.cv()]
+    rows = [train, *(train[fit] for fit in fits)]
+    for wanted, weighted, grouped in zip(rows, recorded.log[:5], recorded.log[5:], strict=True):
+        np.testing.assert_array_equal(weighted.sample_weight, dataset.sample_weight[wanted])
+        np.testing.assert_array_equal(grouped.groups, dataset.group[wanted])
+
+
 def test_the_file_gives_everything_back(study, stored, tmp_path):
     dataset, split = study("iris", n_rows=90)
     dataset.row_id[3] = "β Pic"

@@ -130,6 +130,19 @@ def test_cross_validation_leaves_out_the_row_itself():
     assert predicted.tolist() == [True] * 20 + [False] * 10
 
 
+def test_each_fold_gets_the_weights_and_groups_of_its_rows(recorded):
+    weight, groups = np.arange(1.0, 31.0), np.arange(30) // 3
+    folds = [(np.arange(10, 30), np.arange(10)), (np.arange(10), np.arange(10, 30))]
+    for final in (recorded.Weighted(), recorded.Grouped()):
+        cross_validated_predictions(
+            final, Z, Y, folds, method="predict_proba", layout=TWO_CLASSES, sample_weight=weight,
+            groups=groups,
+        )  # fmt: skip
+    for (fit, _), weighted, grouped in zip(folds, recorded.log[:2], recorded.log[2:], strict=True):
+        np.testing.assert_array_equal(weighted.sample_weight, weight[fit])
+        np.testing.assert_array_equal(grouped.groups, groups[fit])
+
+
 def test_rows_without_meta_features_are_neither_fitted_nor_predicted():
     holes = Z.copy()
     holes[[0, 12, 13]] = np.nan

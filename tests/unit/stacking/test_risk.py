@@ -15,7 +15,8 @@ from sklearn.tree import DecisionTreeClassifier
 from starstack.errors import InputError
 from starstack.stacking.blends import BlendClassifier
 from starstack.stacking.estimators import StackingClassifier, StackingRegressor
-from starstack.stacking.risk import check_folds, member_codes
+from starstack.stacking.folds import check_folds
+from starstack.stacking.risk import member_codes
 
 CLASSIFIERS = [("bayes", GaussianNB()), ("near", KNeighborsClassifier(9))]
 LABEL_METRICS = {

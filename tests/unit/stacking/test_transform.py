@@ -1,5 +1,7 @@
 """Rows that were trained on get their out-of-fold meta-features, in whatever form they come."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,7 +114,9 @@ def test_rows_that_no_fold_predicted_are_nan():
     y = X[:, 0]
     bases = [("tree", DecisionTreeRegressor(random_state=0))]
     stack = StackingRegressor(bases, Ridge(), cv=TimeSeriesSplit(4)).fit(X, y)
-    Z = stack.transform(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Z = stack.transform(X)
     assert np.isnan(Z[:16]).all()
     np.testing.assert_array_equal(Z[16:], stack.oof_meta_features_[16:])
     assert np.isfinite(stack.predict(X)).all()

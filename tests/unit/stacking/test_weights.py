@@ -34,7 +34,7 @@ SCALED = [
     lambda final: make_pipeline(StandardScaler(with_mean=False), final),
     lambda final: make_pipeline(StandardScaler(with_std=False), final),
     lambda final: make_pipeline(StandardScaler(with_mean=False, with_std=False), final),
-    lambda final: make_pipeline(StandardScaler(), StandardScaler(with_std=False), final),
+    lambda final: make_pipeline(StandardScaler(with_mean=False), StandardScaler(), final),
 ]
 
 

@@ -12,20 +12,10 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin, is_classifier, is_regressor
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import (
-    GroupKFold,
-    KFold,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    check_cv,
-)
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Bunch, _safe_indexing, assert_all_finite, get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
@@ -38,17 +28,16 @@ from sklearn.utils.validation import (
 )
 
 from starstack.errors import InputError
-from starstack.stacking.layout import PER_CLASS_KINDS, assemble_meta_features
+from starstack.stacking.already_fitted import align, check_estimators, stored_predictions
+from starstack.stacking.cross_fit import cross_fit
+from starstack.stacking.folds import draw_folds
+from starstack.stacking.layout import assemble_meta_features
 from starstack.stacking.members import (
-    Member,
-    align_classes,
-    combine_folds,
-    fit_member,
     make_member,
     predict_member,
 )
 from starstack.stacking.meta_learners import build_meta_learner, fit_meta_learner
-from starstack.stacking.risk import check_folds, risk_table
+from starstack.stacking.risk import risk_table
 from starstack.stacking.seen_rows import row_keys
 from starstack.stacking.weights import describe_weights, linear_weights
 
@@ -93,6 +82,10 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
     _task: str
     _default_final_estimator: str
     _is_right_kind: staticmethod
+
+    def _labels(self) -> Sequence[object] | None:
+        """Class labels in code order; None for regression."""
+        return getattr(self, "classes_", None)
 
     @abstractmethod
     def _encode_target(self, y: object) -> np.ndarray:
@@ -168,7 +161,15 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
             out-of-fold predictions, a meta-learner that cannot take these base models.
         """
         self._validate_params()
-        names = self._check_estimators(oof_predictions)
+        check_estimators(
+            self.estimators,
+            oof_predictions,
+            task=self._task,
+            refit=self.refit,
+            member_predictions=self.member_predictions,
+        )
+        names = [name for name, _ in self.estimators]
+        self._validate_names(names)
         final = self._unfitted_final_estimator()
         X = self._check_rows(X, reset=True)
         if y is None:
@@ -193,11 +194,25 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
             self._check_blend()
         if not self.refit:
             folds = None
-            predictions, predicted = self._stored_predictions(oof_predictions, n_rows)
+            predictions, predicted = stored_predictions(
+                self._members, oof_predictions, n_rows, self._labels()
+            )
             self.estimators_ = [estimator for _, estimator in self.estimators]
         else:
-            folds = self._make_folds(X, y, groups)
-            predictions, predicted = self._cross_fit(X, y, folds, sample_weight, groups)
+            classes = self._outputs if self._task == "classification" else None
+            folds = draw_folds(self.cv, X, y, groups, classes)
+            crossed = cross_fit(
+                self._members.values(),
+                X,
+                y,
+                folds,
+                sample_weight=sample_weight,
+                groups=groups,
+                keep_fold_models=self.member_predictions == "fold_mean",
+                n_jobs=self.n_jobs,
+            )
+            predictions = dict(zip(names, crossed.out_of_fold, strict=True))
+            predicted, self.estimators_ = crossed.predicted, crossed.models
         self.named_estimators_ = Bunch(**dict(zip(names, self.estimators_, strict=True)))
         self.stack_method_ = [member.method for member in self._members.values()]
         Z, self.layout_ = self._assemble(predictions, X)
@@ -216,165 +231,15 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         )
         return self
 
-    def _check_estimators(self, oof_predictions: Mapping[str, object] | None) -> list[str]:
-        others = [p for p in self.estimators if not isinstance(p, (tuple, list)) or len(p) != 2]
-        if others or not self.estimators:
-            raise InputError(
-                "estimators: expected a list of (name, estimator) pairs, at least one; got "
-                + (f"a {type(others[0]).__name__} in it" if others else "an empty list")
-            )
-        names = [name for name, _ in self.estimators]
-        self._validate_names(names)
-        for name, estimator in self.estimators:
-            if not hasattr(estimator, "fit") or not hasattr(estimator, "predict"):
-                raise InputError(
-                    f"base model {name!r}: expected an estimator with fit and predict, got "
-                    f"{type(estimator).__name__} {str(estimator)[:40]!r}; leave it out of "
-                    "estimators if it is not wanted"
-                )
-            if self._task == "regression" and is_classifier(estimator):
-                raise InputError(
-                    f"base model {name!r}: expected a regressor, got the classifier "
-                    f"{type(estimator).__name__}; use a regressor or StackingClassifier"
-                )
-        thawed = [n for n, e in self.estimators if _holds_fitted_model(e)]
-        if self.refit and thawed:
-            raise InputError(
-                f"base model(s) {', '.join(thawed)} are or hold a frozen (already fitted) model, "
-                "but refit=True fits base models anew on each fold; pass unfitted ones, or "
-                "refit=False with oof_predictions"
-            )
-        frozen = [n for n, e in self.estimators if isinstance(e, FrozenEstimator)]
-        if not self.refit and len(frozen) < len(names):
-            bare = [n for n in names if n not in frozen]
-            raise InputError(
-                f"refit=False takes already-fitted base models: wrap {', '.join(bare)} in "
-                "sklearn.frozen.FrozenEstimator"
-            )
-        if not self.refit:
-            _check_fitted(self.estimators)
-        if not self.refit and self.member_predictions == "fold_mean":
-            raise InputError(
-                "member_predictions='fold_mean' needs the models of the folds, which refit=False "
-                "does not fit; use member_predictions='refit'"
-            )
-        if not self.refit and set(oof_predictions or ()) != set(names):
-            given = ", ".join(sorted(oof_predictions or ())) or "none"
-            raise InputError(
-                "refit=False: the base models may have seen these rows, and a meta-learner fitted "
-                "on such in-sample predictions overfits; pass oof_predictions={name: predictions "
-                f"by models that had not seen the row}} for {', '.join(names)} (got {given})"
-            )
-        if self.refit and oof_predictions is not None:
-            raise InputError("oof_predictions are used with refit=False only; leave them out")
-        return names
-
-    def _make_folds(
-        self, X: object, y: np.ndarray, groups: np.ndarray | None
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        cv = 5 if self.cv is None else self.cv
-        classification = self._task == "classification"
-        if isinstance(cv, (int, np.integer)) and groups is not None:
-            cv = (StratifiedGroupKFold if classification else GroupKFold)(int(cv))
-        elif isinstance(cv, (int, np.integer)):
-            cv = (StratifiedKFold if classification else KFold)(int(cv))
-        # Drawn once: an unseeded splitter would give each base model other folds.
-        folds = [
-            (np.asarray(fit), np.asarray(held_out))
-            for fit, held_out in check_cv(cv, y, classifier=classification).split(X, y, groups)
-        ]
-        check_folds(folds, y, self._outputs if classification else None, groups)
-        return folds
-
-    def _cross_fit(
-        self,
-        X: object,
-        y: np.ndarray,
-        folds: Sequence[tuple[np.ndarray, np.ndarray]],
-        sample_weight: np.ndarray | None,
-        groups: np.ndarray | None,
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Fit every (base model, fold) in one pool of tasks; refit on all rows if asked for."""
-        keep = self.member_predictions == "fold_mean"
-        everything = [(None, None)]
-        tasks = [
-            (member, fit, held_out)
-            for member in self._members.values()
-            for fit, held_out in (list(folds) if keep else everything + list(folds))
-        ]
-        results = iter(
-            Parallel(n_jobs=self.n_jobs)(
-                delayed(_fit_and_predict)(member, X, y, fit, held_out, sample_weight, groups, keep)
-                for member, fit, held_out in tasks
-            )
-        )
-        predictions, self.estimators_, self.fold_estimators_ = {}, [], []
-        for name in self._members:
-            if not keep:
-                self.estimators_.append(next(results)[0])
-            fitted = [next(results) for _ in folds]
-            predictions[name], predicted = combine_folds(
-                len(y), [(h, p) for (_, h), (_, p) in zip(folds, fitted, strict=True)]
-            )
-            if keep:
-                self.fold_estimators_.append([model for model, _ in fitted])
-        if keep:
-            self.estimators_ = self.fold_estimators_
-        else:
-            del self.fold_estimators_
-        return predictions, predicted
-
-    def _stored_predictions(
-        self, oof_predictions: Mapping[str, object], n_rows: int
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        stored, predicted = {}, np.ones(n_rows, dtype=bool)
-        for name, member in self._members.items():
-            block = check_array(
-                oof_predictions[name], ensure_2d=False, ensure_all_finite="allow-nan", copy=True
-            )
-            block = block[:, None] if block.ndim == 1 else block
-            if len(block) != n_rows:
-                raise InputError(
-                    f"oof_predictions[{name!r}] has {len(block)} rows, X has {n_rows}; give one "
-                    "prediction per row, NaN where there is none"
-                )
-            if member.kind == "label":
-                raise InputError(
-                    f"base model {name!r} gives labels only; stored out-of-fold predictions need "
-                    "predict_proba or decision_function"
-                )
-            stored[name] = self._align(member, name, block)
-            if block.shape[1] != self._width(member) and member.kind != "decision":
-                raise InputError(
-                    f"oof_predictions[{name!r}] has {block.shape[1]} column(s), expected "
-                    f"{self._width(member)}; give what {member.method} gives"
-                )
-            predicted &= ~np.isnan(block).any(axis=1)
-        if not predicted.any():
-            raise InputError("oof_predictions hold no row without NaN; nothing to fit on")
-        return stored, predicted
-
-    def _width(self, member: Member) -> int:
-        """Columns of a member: one per class or target; one of a decision among two classes."""
-        if self._task == "classification" and member.kind == "value":
-            return 1
-        return 1 if member.kind == "decision" and member.n_outputs == 2 else member.n_outputs
-
     def _check_blend(self) -> None:
         """Let a blend look at columns of the right names: it refuses what it cannot weigh."""
-        row = {name: np.zeros((1, self._width(m))) for name, m in self._members.items()}
+        row = {name: np.zeros((1, m.width)) for name, m in self._members.items()}
         kinds = {name: member.kind for name, member in self._members.items()}
         kept = np.zeros((1, 1)) if self.keep_features else None
         Z, layout = assemble_meta_features(
             row, kinds, self._outputs, drop_first=self.drop_first, X=kept, feature_names=("x",)
         )
         layout.members(Z)
-
-    def _align(self, member: Member, name: str, block: np.ndarray) -> np.ndarray:
-        per_class = member.kind in PER_CLASS_KINDS and block.shape[1] == self._width(member)
-        if self.refit or not per_class:
-            return block
-        return align_classes(block, member.estimator.classes_, self.classes_, name)
 
     # Predicting.
 
@@ -385,7 +250,9 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
                 blocks = [predict_member(member, model, X) for model in fitted]
                 predictions[name] = np.mean(blocks, axis=0)
             else:
-                predictions[name] = self._align(member, name, predict_member(member, fitted, X))
+                block = predict_member(member, fitted, X)
+                classes = None if self.refit else self._labels()
+                predictions[name] = align(member, name, block, classes)
         return predictions
 
     def _assemble(self, predictions: Mapping[str, np.ndarray], X: object):
@@ -565,39 +432,3 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
                 f"'final_estimator' parameter should be a {kind}. Got {type(final).__name__}"
             )
         return final
-
-
-def _holds_fitted_model(estimator: BaseEstimator) -> bool:
-    """Whether fitting would leave a predictor in it as it is: the last step of a pipeline, say."""
-    parts = [estimator, *estimator.get_params(deep=True).values()]
-    return any(
-        isinstance(part, FrozenEstimator) and (is_classifier(part) or is_regressor(part))
-        for part in parts
-    )
-
-
-def _check_fitted(frozen: Sequence[tuple[str, FrozenEstimator]]) -> None:
-    for name, estimator in frozen:
-        try:
-            check_is_fitted(estimator)
-        except NotFittedError:
-            raise InputError(
-                f"base model {name!r}: expected a fitted model in the FrozenEstimator, got an "
-                f"unfitted {type(estimator.estimator).__name__}; fit it first"
-            ) from None
-
-
-def _fit_and_predict(
-    member: Member,
-    X: object,
-    y: np.ndarray,
-    fit_rows: np.ndarray | None,
-    held_out: np.ndarray | None,
-    sample_weight: np.ndarray | None,
-    groups: np.ndarray | None,
-    keep: bool,
-) -> tuple[BaseEstimator | None, np.ndarray | None]:
-    fitted = fit_member(member, X, y, fit_rows, sample_weight, groups)
-    if held_out is None:
-        return fitted, None
-    return (fitted if keep else None), predict_member(member, fitted, X, held_out)

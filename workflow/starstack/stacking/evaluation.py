@@ -62,7 +62,9 @@ class Evaluation:
                 promised = IN_SAMPLE if meta in in_sample else name
                 figure = "test" if name == "test" else promised
                 rows = np.array([self._row[i] for i in row_id.tolist()], dtype=int)
-                self.found[meta, "meta", figure] = rows, values
+                # In the order of the data, as the base models' are: differences are paired.
+                order = np.argsort(rows)
+                self.found[meta, "meta", figure] = rows[order], values[order]
 
     def _interpret(self, estimator: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """Say what a block of predictions is, as :func:`prediction_scores` takes it."""

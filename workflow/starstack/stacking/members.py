@@ -39,12 +39,16 @@ class Member:
         ``probability``, ``decision``, ``label`` or ``value``.
     n_outputs : int
         Number of classes, or of targets.
+    width : int
+        Number of columns: one per class or target; one in all for a decision between two classes
+        and for a regressor among classifiers.
     """
 
     estimator: BaseEstimator
     method: str
     kind: str
     n_outputs: int
+    width: int
 
 
 def make_member(estimator: BaseEstimator, *, task: str, n_outputs: int) -> Member:
@@ -70,12 +74,15 @@ def make_member(estimator: BaseEstimator, *, task: str, n_outputs: int) -> Membe
     """
     if task == "classification" and is_classifier(estimator):
         method = next(name for name in CLASSIFIER_METHODS if hasattr(estimator, name))
-        return Member(estimator, method, CLASSIFIER_METHODS[method], n_outputs)
+        kind = CLASSIFIER_METHODS[method]
+        width = 1 if kind == "decision" and n_outputs == 2 else n_outputs
+        return Member(estimator, method, kind, n_outputs, width)
     several = task == "regression" and n_outputs > 1
     frozen = isinstance(estimator, FrozenEstimator)
     if several and not frozen and not get_tags(estimator).target_tags.multi_output:
         estimator = MultiOutputRegressor(estimator)
-    return Member(estimator, "predict", "value", n_outputs)
+    width = 1 if task == "classification" else n_outputs
+    return Member(estimator, "predict", "value", n_outputs, width)
 
 
 def accepts_sample_weight(estimator: BaseEstimator) -> str | None:
