@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_linnerud
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
@@ -153,3 +154,15 @@ def test_description_of_a_stack_holds_its_numbers():
     assert stack.describe() == (
         f"Weights: near__1 {coef[0]:.4g}, tree__1 {coef[1]:.4g}  Bias: {intercept:.4g}"
     )
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_partial_least_squares_centres_its_inputs(targets):
+    rng = np.random.default_rng(8)
+    Z = rng.normal(3.0, 1.0, size=(60, 3))
+    y = Z @ rng.normal(size=(3, targets)) + 5.0 + 0.1 * rng.normal(size=(60, targets))
+    model = PLSRegression(n_components=2).fit(Z, y)
+    outputs = [f"y{i}" for i in range(targets)]
+    weights, bias = linear_weights(model, ["a", "b", "c"], outputs)
+    predicted = Z @ weights.to_numpy() + bias.to_numpy()
+    np.testing.assert_allclose(predicted, model.predict(Z).reshape(60, targets), rtol=1e-10)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -59,6 +60,9 @@ def linear_weights(
     elif hasattr(estimator, "coef_"):
         coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=float))
         intercept = np.asarray(estimator.intercept_, dtype=float)
+        if isinstance(estimator, PLSRegression):
+            # Its intercept is that of centred inputs, and the centre is not public.
+            intercept = intercept - coefficients @ estimator._x_mean
     else:
         return None
     columns = list(outputs)[1:] if len(outputs) == 2 and len(coefficients) == 1 else list(outputs)
