@@ -171,6 +171,46 @@ def test_killed_runs_end_in_the_bytes_of_an_undisturbed_one(small_run, make_proj
     assert [name for name in expected if expected[name] != found[name]] == []
 
 
+def test_job_that_outlives_its_run_writes_nothing(make_project, small_config):
+    """Snakemake is killed and its job lives on: it must not overwrite what a later run makes."""
+    del small_config["studies"]["small-values"]
+    bases = small_config["studies"]["small-classes"]["base_models"]
+    bases["forest"] = {
+        "class": "sklearn.ensemble.RandomForestClassifier",
+        "params": {"n_estimators": 600},
+        "job": "per_model",
+    }
+    project = make_project(small_config)
+    target = "results/small-classes/base_models/forest/all.skops"
+    process = subprocess.Popen(
+        project.command(target),
+        cwd=project.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = project.folder / "results/small-classes/logs/fit_base.forest.all.log"
+    while not (log.exists() and "fold 1" in log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 120
+    while "ERROR" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    assert "the run that started this job has ended" in log.read_text()
+    left = list((project.folder / "results/small-classes/base_models").rglob("*.*"))
+    assert left == []
+    project.run(target)
+    assert (project.folder / target).exists()
+
+
+def test_allowing_a_package_refits_nothing(finished, small_config):
+    small_config["allowed_packages"] = ["sklearn", "starstack", "elsewhere"]
+    (finished.folder / "config.yaml").write_text(yaml.safe_dump(small_config, sort_keys=False))
+    assert NOTHING in finished.run("--dry-run").stdout
+
+
 def test_two_runs_in_one_folder_are_kept_apart(make_project):
     project = make_project()
     first = subprocess.Popen(

@@ -1,30 +1,6 @@
 # Base models, fold by fold, and the meta-features that their out-of-fold predictions make.
 
 
-def base_spec(wildcards):
-    """How to build a base model."""
-    return spec_of(study_of(wildcards)["base_models"][wildcards.model])
-
-
-def get_base_predictions(wildcards):
-    """Predictions of all base models of a study."""
-    return [
-        f"results/{wildcards.study}/base_models/{model}/{fold}.h5"
-        for model in study_of(wildcards)["base_models"]
-        for fold in jobs_of(wildcards.study, model)
-    ]
-
-
-def get_file_ranges(wildcards):
-    """For each base model: its name, and where its files stand among all predictions."""
-    ranges, first = [], 0
-    for model in study_of(wildcards)["base_models"]:
-        count = len(jobs_of(wildcards.study, model))
-        ranges.append([model, first, count])
-        first += count
-    return ranges
-
-
 rule fit_base:
     input:
         sources=sources("fit_base.py"),
@@ -51,8 +27,8 @@ rule fit_base:
         seed=config["seed"],
         spec=base_spec,
         in_sample=lambda wildcards: bool(in_sample_learners(wildcards.study)),
-        allowed_packages=config["allowed_packages"],
-        trusted_types=config["trusted_types"],
+        allowed_packages=lambda wildcards: packages_of(base_spec(wildcards)),
+        trusted_types=lambda wildcards: trusted_types_of(base_spec(wildcards)),
     message:
         "{wildcards.study}: fit base model {wildcards.model}, fold {wildcards.fold}"
     script:

@@ -11,7 +11,9 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.basedir) / "workflow"
 # The library is found here by this process and by every job, in whatever environment it runs.
 sys.path.insert(0, str(WORKFLOW))
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(WORKFLOW))}; ")
+# A job also learns which process it works for, so that it does not outlive it (see job.py).
+LIBRARY_PATH = shlex.quote(str(WORKFLOW)) + "${{PYTHONPATH:+:$PYTHONPATH}}"
+shell.prefix(f"export PYTHONPATH={LIBRARY_PATH} SNAKEMAKE_PID={os.getpid()}; ")
 
 from starstack.config.validation import validate_config
 from starstack.errors import InputError
@@ -78,6 +80,18 @@ def class_sources(spec):
     return sorted(os.path.relpath(file) for file in files)
 
 
+def packages_of(spec):
+    """Of the allowed packages those that a model uses: allowing another one refits nothing."""
+    roots = {entry["class"].partition(".")[0] for _, entry in iter_specs(spec, "")}
+    return [name for name in config["allowed_packages"] if name.partition(".")[0] in roots]
+
+
+def trusted_types_of(spec):
+    """Further types that a model may hold: only models of other packages have such."""
+    foreign = set(packages_of(spec)) - {"sklearn", "starstack"}
+    return config["trusted_types"] if foreign else []
+
+
 def study_of(wildcards):
     """The config section of a study."""
     return config["studies"][wildcards.study]
@@ -122,3 +136,78 @@ def title_of(wildcards):
 def studies_of(task):
     """Studies of one task."""
     return [name for name, study in config["studies"].items() if study["task"] == task]
+
+
+def base_spec(wildcards):
+    """How to build a base model."""
+    return spec_of(study_of(wildcards)["base_models"][wildcards.model])
+
+
+def get_base_predictions(wildcards):
+    """Predictions of all base models of a study."""
+    return [
+        f"results/{wildcards.study}/base_models/{model}/{fold}.h5"
+        for model in study_of(wildcards)["base_models"]
+        for fold in jobs_of(wildcards.study, model)
+    ]
+
+
+def get_file_ranges(wildcards):
+    """For each base model: its name, and where its files stand among all predictions."""
+    ranges, first = [], 0
+    for model in study_of(wildcards)["base_models"]:
+        count = len(jobs_of(wildcards.study, model))
+        ranges.append([model, first, count])
+        first += count
+    return ranges
+
+
+def meta_spec(wildcards):
+    """How to build a meta-learner."""
+    return spec_of(study_of(wildcards)["meta_learners"][wildcards.meta])
+
+
+def get_meta_options(wildcards):
+    """How a meta-learner takes its meta-features."""
+    entry = study_of(wildcards)["meta_learners"][wildcards.meta]
+    names = ("drop_first", "keep_features", "member_predictions", "trained_on")
+    return {name: entry[name] for name in names}
+
+
+def get_meta_files(kind):
+    """Files of all meta-learners of a study, in the order of the config."""
+
+    def files(wildcards):
+        return [
+            f"results/{wildcards.study}/meta_learners/{meta}.{kind}"
+            for meta in study_of(wildcards)["meta_learners"]
+        ]
+
+    return files
+
+
+def get_runtimes(wildcards):
+    """Records of time and memory of every job that feeds a result, in the order of the rules."""
+    files = []
+    for study, section in config["studies"].items():
+        jobs = ["load_data", "split"]
+        jobs += [f"fit_base.{m}.{f}" for m in section["base_models"] for f in jobs_of(study, m)]
+        jobs += ["assemble_meta_features"]
+        jobs += [f"fit_meta.{meta}" for meta in section["meta_learners"]]
+        jobs += ["evaluate"]
+        files += [f"results/{study}/runtime/{job}.json" for job in jobs]
+    return files
+
+
+def get_figures(wildcards):
+    """All figures that the studies of the config have something to show in."""
+    files = ["results/summary/figures/runtime.pdf"]
+    for study, section in config["studies"].items():
+        shown = ["scores", "weights"]
+        shown.append("reliability" if section["task"] == "classification" else "residuals")
+        if len(section["base_models"]) > 1:
+            shown.append("diversity")
+        if in_sample_learners(study):
+            shown.append("leakage")
+        files += [f"results/{study}/figures/{name}.pdf" for name in shown]
+    return files

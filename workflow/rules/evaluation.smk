@@ -1,18 +1,6 @@
 # Honest scores, weights and diversity of a study, from stored predictions.
 
 
-def get_meta_files(kind):
-    """Files of all meta-learners of a study, in the order of the config."""
-
-    def files(wildcards):
-        return [
-            f"results/{wildcards.study}/meta_learners/{meta}.{kind}"
-            for meta in study_of(wildcards)["meta_learners"]
-        ]
-
-    return files
-
-
 rule evaluate:
     input:
         sources=sources("evaluate.py"),

@@ -1,18 +1,6 @@
 # Meta-learners on stored out-of-fold predictions.
 
 
-def meta_spec(wildcards):
-    """How to build a meta-learner."""
-    return spec_of(study_of(wildcards)["meta_learners"][wildcards.meta])
-
-
-def get_meta_options(wildcards):
-    """How a meta-learner takes its meta-features."""
-    entry = study_of(wildcards)["meta_learners"][wildcards.meta]
-    names = ("drop_first", "keep_features", "member_predictions", "trained_on")
-    return {name: entry[name] for name in names}
-
-
 rule fit_meta:
     input:
         sources=sources("fit_meta.py"),
@@ -40,8 +28,8 @@ rule fit_meta:
         seed=config["seed"],
         spec=meta_spec,
         options=get_meta_options,
-        allowed_packages=config["allowed_packages"],
-        trusted_types=config["trusted_types"],
+        allowed_packages=lambda wildcards: packages_of(meta_spec(wildcards)),
+        trusted_types=lambda wildcards: trusted_types_of(meta_spec(wildcards)),
     message:
         "{wildcards.study}: fit meta-learner {wildcards.meta}"
     script:

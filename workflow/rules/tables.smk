@@ -1,19 +1,6 @@
 # Tables for reading and for a paper, and the numbers that its text quotes.
 
 
-def get_runtimes(wildcards):
-    """Records of time and memory of every job that feeds a result, in the order of the rules."""
-    files = []
-    for study, section in config["studies"].items():
-        jobs = ["load_data", "split"]
-        jobs += [f"fit_base.{m}.{f}" for m in section["base_models"] for f in jobs_of(study, m)]
-        jobs += ["assemble_meta_features"]
-        jobs += [f"fit_meta.{meta}" for meta in section["meta_learners"]]
-        jobs += ["evaluate"]
-        files += [f"results/{study}/runtime/{job}.json" for job in jobs]
-    return files
-
-
 rule tabulate:
     input:
         sources=sources("tabulate.py"),

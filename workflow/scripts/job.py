@@ -52,6 +52,11 @@ def job(snakemake) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(**{name: str(path) for name, path in partial.items()})
         if "runtime" in partial:
             partial["runtime"].write_text(json.dumps(_runtime(snakemake), indent=2) + "\n")
+        if _run_has_ended():
+            raise InputError(
+                "the run that started this job has ended, and another one may be at work; "
+                "nothing is written: run the workflow again"
+            )
         for name, path in final.items():
             os.replace(partial[name], path)
     except InputError as error:
@@ -64,6 +69,24 @@ def job(snakemake) -> Iterator[SimpleNamespace]:
         for path in partial.values():
             path.unlink(missing_ok=True)
     logger.info("done in %.1f s", time.perf_counter() - STARTED)
+
+
+def _run_has_ended() -> bool:
+    """Whether the Snakemake process that started this job is gone.
+
+    A job outlives a Snakemake that is killed. Were it to move its files in place then, it could
+    overwrite those of a later run with another configuration (seen with a slow forest).
+    """
+    pid = os.environ.get("SNAKEMAKE_PID")
+    if pid is None:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _partial(path: Path) -> Path:

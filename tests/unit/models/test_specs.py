@@ -1,3 +1,6 @@
+import sys
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -358,3 +361,27 @@ def test_pandas_stays_pandas_on_the_way_to_a_model_without_preprocessing():
     frame, y = load_iris(return_X_y=True, as_frame=True)
     built = build(LOGISTIC).fit(frame, y)
     assert list(built.feature_names_in_) == list(pd.DataFrame(frame).columns)
+
+
+def test_an_estimator_of_another_package_states_no_constraints(monkeypatch):
+    """BaseEstimator has _validate_params; only scikit-learn's classes state what it checks."""
+    from sklearn.base import BaseEstimator, RegressorMixin
+
+    class MeanModel(RegressorMixin, BaseEstimator):
+        def __init__(self, shift=0.0):
+            self.shift = shift
+
+        def fit(self, X, y):
+            return self
+
+        def predict(self, X):
+            return np.full(len(X), self.shift)
+
+    module = types.ModuleType("elsewhere")
+    module.MeanModel = MeanModel
+    MeanModel.__module__ = "elsewhere"
+    MeanModel.__qualname__ = "MeanModel"
+    monkeypatch.setitem(sys.modules, "elsewhere", module)
+    spec = {"class": "elsewhere.MeanModel", "params": {"shift": 2.0}}
+    model = build_estimator(spec, seed=1, allowed_packages=["elsewhere"], where="here")
+    assert model.shift == 2.0

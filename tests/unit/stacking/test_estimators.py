@@ -3,9 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    clone,
+    is_classifier,
+    is_regressor,
+)
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
@@ -292,3 +299,40 @@ def test_kept_features_must_be_finite_where_the_meta_learner_needs_it(recorded):
     assert recorded.log == []
     both = StackingClassifier(tree, DecisionTreeClassifier(random_state=0), keep_features=True)
     assert both.fit(holes, Y).score(holes, Y) > 0.9
+
+
+class PredictsNan(RegressorMixin, BaseEstimator):
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), np.nan)
+
+
+@pytest.mark.parametrize("final", ["best_single", "greedy", "ridge"])
+def test_a_base_model_that_predicts_nan_is_named(final):
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.raises(InputError, match="base model 'bad', fold 1: predicts NaN"):
+        StackingRegressor([("good", Ridge()), ("bad", PredictsNan())], final).fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["", "  ", 3, "a\nb"])
+def test_a_name_that_cannot_be_a_column_is_refused(name):
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.raises(InputError, match="printable text as name"):
+        StackingRegressor([(name, Ridge())]).fit(X, y)
+
+
+def test_a_kept_feature_named_like_a_meta_feature_is_refused():
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    X = X.rename(columns={"age": "a__y"})
+    with pytest.raises(InputError, match="'a__y' is named like a meta-feature"):
+        StackingRegressor([("a", Ridge())], keep_features=True).fit(X, y)
+
+
+def test_missing_groups_are_refused():
+    X, y = load_diabetes(return_X_y=True)
+    groups = np.arange(len(y), dtype=float)
+    groups[7] = np.nan
+    with pytest.raises(InputError, match="row 7 has none"):
+        StackingRegressor([("a", Ridge())], cv=3).fit(X, y, groups=groups)

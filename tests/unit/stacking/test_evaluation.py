@@ -128,10 +128,15 @@ def test_reliability_by_hand():
     assert set(table.estimator) == {"p", "m"}
 
 
-def test_diversity_needs_two_models_with_probabilities():
+def test_diversity_by_hand():
+    """The first model errs on row d, the second, which decides only, on row e."""
     table = by_hand().diversity()
     assert " ".join(table.columns) == DIVERSITY
-    assert table.empty
+    value = table.set_index("statistic").value
+    assert value["q_statistic"] == -1.0
+    assert value["disagreement"] == 0.5
+    expected = np.corrcoef([0.2, 0.2, 0.6, 0.3], [0, 0, 0, 1])[0, 1]
+    np.testing.assert_allclose(value["error_correlation"], expected, rtol=1e-12)
 
 
 def everything(study, stored, loader, bases, finals, **options):
@@ -227,15 +232,16 @@ def test_diversity_is_of_out_of_fold_errors(study, stored):
         study, stored, "iris", bases, {"linear": LinearDiscriminantAnalysis()}
     )
     table = evaluation.diversity()
-    # The decision function of the ridge has no error of probability.
-    assert set(table.model_a) | set(table.model_b) == {"bayes", "near"}
+    assert set(table.model_a) | set(table.model_b) == {"bayes", "ridge", "near"}
     y = dataset.y[split.train_rows()]
-    errors = [
-        1 - features.blocks["out-of-fold"][model][np.arange(len(y)), y]
-        for model in ("bayes", "near")
-    ]
-    value = table.set_index("statistic").value
-    np.testing.assert_allclose(value["error_correlation"], np.corrcoef(errors)[0, 1], rtol=1e-9)
+    blocks = features.blocks["out-of-fold"]
+    errors = {model: 1 - blocks[model][np.arange(len(y)), y] for model in ("bayes", "near")}
+    # The ridge gives no probability: it errs wholly or not at all.
+    errors["ridge"] = (blocks["ridge"].argmax(axis=1) != y).astype(float)
+    value = table.set_index(["statistic", "model_a", "model_b"]).value
+    for a, b in (("bayes", "ridge"), ("bayes", "near"), ("ridge", "near")):
+        expected = np.corrcoef(errors[a], errors[b])[0, 1]
+        np.testing.assert_allclose(value["error_correlation", a, b], expected, rtol=1e-9)
 
 
 def test_time_ordered_rows_without_prediction_are_left_out_of_every_figure(study, stored):

@@ -157,7 +157,7 @@ def test_a_dropped_constant_column_is_no_obstacle(study):
 
 def test_infinite_predictions_are_refused(study):
     dataset, split = study("diabetes", n_rows=60)
-    with pytest.raises(InputError, match="fold 1: PredictsNothing predicts NaN or infinity"):
+    with pytest.raises(InputError, match="fold 1: PredictsNothing: predicts NaN or infinity"):
         fit_folds(dataset, split, ["1"], always(PredictsNothing()))
 
 

@@ -13,6 +13,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from starstack.errors import InputError
@@ -253,3 +254,24 @@ def test_no_cross_validated_figure_without_folds():
     stack = StackingClassifier(freeze(CLASSIFIERS[:1], X, Y), refit=False)
     table = stack.fit(X, Y, oof_predictions=stored).risk_table()
     assert table[["estimator", "figure"]].values.tolist() == [["bayes", "out-of-fold"]]
+
+
+@pytest.mark.parametrize(("model", "stored", "text"), [
+    (LinearSVC(), lambda n: np.full((n, 2), 0.5), "2 column"),
+    (GaussianNB(), lambda n: np.full((n, 2), 0.7), "sum 1"),
+    (GaussianNB(), lambda n: np.tile([1.5, -0.5], (n, 1)), "from 0 to 1"),
+])  # fmt: skip
+def test_stored_predictions_of_another_kind_are_refused(model, stored, text):
+    X, y = load_breast_cancer(return_X_y=True)
+    frozen = [("model", FrozenEstimator(model.fit(X, y)))]
+    with pytest.raises(InputError, match=text):
+        StackingClassifier(frozen, refit=False).fit(X, y, oof_predictions={"model": stored(len(y))})
+
+
+def test_a_row_with_any_missing_prediction_takes_no_part():
+    X, y = load_breast_cancer(return_X_y=True)
+    P = cross_val_predict(GaussianNB(), X, y, method="predict_proba")
+    P[3, 0] = np.nan
+    frozen = [("model", FrozenEstimator(GaussianNB().fit(X, y)))]
+    stack = StackingClassifier(frozen, refit=False).fit(X, y, oof_predictions={"model": P})
+    assert np.flatnonzero(~stack.has_oof_).tolist() == [3]

@@ -117,7 +117,7 @@ def test_weights_table_of_a_linear_meta_learner(study, stored):
     # Six meta-features, three kept features and the bias, for each of three targets.
     assert len(table) == 3 * (6 + 3 + 1)
     first = table[table.output == "y0"]
-    assert first.model.tolist() == ["line"] * 3 + ["near"] * 3 + [""] * 4
+    assert first.model.tolist() == ["line"] * 3 + ["near"] * 3 + ["f0", "f1", "f2", ""]
     assert first.meta_feature.tolist()[-4:] == ["f0", "f1", "f2", "(bias)"]
     by_name = table.set_index(["meta_feature", "output"]).weight
     assert by_name["near__y1", "y2"] == result.model.coef_[2, 4]

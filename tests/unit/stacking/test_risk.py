@@ -79,7 +79,7 @@ def test_three_classes_by_accuracy_and_log_loss():
     assert value["near"] == np.mean(P.argmax(axis=1) == y)
     # The area under the curve is of two classes.
     table = stack.risk_table("roc_auc")
-    assert table.empty
+    assert table.value.isna().all()
     assert table.columns.tolist() == COLUMNS
 
 
@@ -128,7 +128,18 @@ def test_models_without_probabilities_have_an_accuracy_and_no_log_loss():
     Z = stack.oof_meta_features_
     crossed = cross_val_predict(RidgeClassifier(), Z, y, cv=3)
     assert table.value["final_estimator"] == np.mean(crossed == y)
-    assert stack.risk_table("log_loss").estimator.tolist() == ["bayes"]
+    # Nobody is left out in silence: what gives no probability has a row without a value.
+    table = stack.risk_table("log_loss").set_index("estimator")
+    assert table.index.tolist() == ["svc", "bayes", "final_estimator"]
+    assert table.value.notna().tolist() == [False, True, False]
+
+
+def test_every_base_model_of_three_classes_has_a_risk():
+    X, y = load_iris(return_X_y=True)
+    bases = [("svc", LinearSVC(random_state=0)), ("bayes", GaussianNB())]
+    table = StackingClassifier(bases, cv=3).fit(X, y).risk_table("accuracy").set_index("estimator")
+    expected = cross_val_predict(bases[0][1], X, y, cv=3)
+    assert table.value["svc"] == np.mean(expected == y)
 
 
 @pytest.mark.parametrize("method", ["convex", "nnls", "greedy", "best_single"])

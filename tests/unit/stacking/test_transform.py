@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import TimeSeriesSplit
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import KFold, TimeSeriesSplit
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from starstack.stacking.estimators import StackingClassifier, StackingRegressor
+from starstack.stacking.seen_rows import row_keys
 
 # Noise: what is in-sample is right, what is out-of-fold is a guess, so the two cannot be mixed up.
 # Multiples of 1/64 survive a conversion to float32.
@@ -173,3 +174,50 @@ def test_three_classes_and_names_of_classes():
     assert stack.get_feature_names_out().tolist() == expected
     with pytest.raises(ValueError, match="input_features should have length"):
         stack.get_feature_names_out(["a"])
+
+
+@pytest.mark.parametrize("change", [
+    lambda X: X.astype(np.float32),
+    lambda X: pd.DataFrame(X).astype("float32"),
+    lambda X: pd.DataFrame(X.astype(np.float32)).astype("Float32"),
+    lambda X: sparse.csr_array(X.astype(np.float32)),
+])  # fmt: skip
+def test_training_rows_rounded_to_single_precision_are_known(change):
+    """An unpruned tree says a training row's label: in-sample, it would be right every time."""
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(200, 4)), rng.integers(0, 2, 200)
+    stack = StackingClassifier([("tree", DecisionTreeClassifier(random_state=0))]).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Z = stack.transform(change(X))
+    assert np.array_equal(Z, stack.oof_meta_features_)
+    single = StackingClassifier([("tree", DecisionTreeClassifier(random_state=0))])
+    single.fit(X.astype(np.float32), y)
+    assert np.array_equal(single.transform(X), single.oof_meta_features_)
+
+
+def test_missing_values_of_every_kind_are_the_same_row():
+    X = np.array([[1.0, np.nan], [np.nan, 2.0], [3.0, 4.0]])
+    nullable = pd.DataFrame(X).astype("Float64")
+    nullable[nullable.isna()] = pd.NA
+    assert np.array_equal(row_keys(X), row_keys(nullable))
+
+
+def test_minus_zero_beside_text_is_zero():
+    frame = pd.DataFrame({"a": [0.0, -0.0], "b": ["x", "x"]})
+    keys = row_keys(frame)
+    assert keys[0] == keys[1]
+
+
+def test_rows_of_no_weight_count_as_left_out():
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(60, 3)), rng.normal(size=60)
+    weight = np.ones(60)
+    weight[:10] = 0
+    folds = list(KFold(3).split(X[10:]))
+    everything = [(fit + 10, np.r_[np.arange(10), held + 10]) for fit, held in folds[:1]]
+    everything += [(fit + 10, held + 10) for fit, held in folds[1:]]
+    bases = [("ridge", Ridge()), ("line", LinearRegression())]
+    weighted = StackingRegressor(bases, Ridge(), cv=everything).fit(X, y, sample_weight=weight)
+    without = StackingRegressor(bases, Ridge(), cv=folds).fit(X[10:], y[10:])
+    np.testing.assert_allclose(weighted.transform(X), without.transform(X), rtol=1e-8)

@@ -11,6 +11,7 @@ from sklearn.linear_model import (
     LassoCV,
     LinearRegression,
     LogisticRegression,
+    PoissonRegressor,
     Ridge,
     RidgeClassifier,
     SGDRegressor,
@@ -166,3 +167,17 @@ def test_partial_least_squares_centres_its_inputs(targets):
     weights, bias = linear_weights(model, ["a", "b", "c"], outputs)
     predicted = Z @ weights.to_numpy() + bias.to_numpy()
     np.testing.assert_allclose(predicted, model.predict(Z).reshape(60, targets), rtol=1e-10)
+
+
+def test_two_scalers_in_a_row():
+    X, y = load_diabetes(return_X_y=True)
+    Z = 1000 * X[:, :3] + 7
+    model = make_pipeline(StandardScaler(with_mean=False), StandardScaler(), Ridge()).fit(Z, y)
+    weights, bias = linear_weights(model, ["a", "b", "c"], ["y"])
+    predicted = Z @ weights["y"].to_numpy() + bias["y"]
+    np.testing.assert_allclose(predicted, model.predict(Z), rtol=1e-9)
+
+
+def test_a_logarithmic_link_has_no_linear_weights():
+    X, y = load_diabetes(return_X_y=True)
+    assert linear_weights(PoissonRegressor().fit(X[:, :2], y), ["a", "b"], ["y"]) is None

@@ -26,6 +26,10 @@ _STRATIFIED = {"stratified": "k-fold", "stratified-grouped": "grouped"}
 _ROLES = ("row_id", "group", "time", "sample_weight")
 
 
+# Folders of results/ that are no study's.
+RESERVED = ("summary",)
+
+
 def check_studies(config: Mapping[str, Any]) -> None:
     """Check what the schema cannot: keys against each other, classes, files.
 
@@ -42,6 +46,11 @@ def check_studies(config: Mapping[str, Any]) -> None:
     _check_distinct(config["studies"], "config: studies")
     for name, study in config["studies"].items():
         where = f"config: studies.{name}"
+        if name in RESERVED:
+            raise InputError(
+                f"{where}: results/{name} holds what concerns all studies; give the study another "
+                "name"
+            )
         _check_names(study, where)
         _check_data(study, where)
         _check_split(study, where)

@@ -232,5 +232,8 @@ def sentence_figure(text: str) -> Figure:
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """Write a remark below the panels, such as what the error bars are."""
-    figure.supxlabel(text, fontsize=6.5, color=GREY)
+    """Write a remark below the panels, such as what the error bars are, in lines that fit."""
+    # A letter of 6.5 points is 0.048 inches wide on average.
+    letters = int(figure.get_figwidth() / 0.05)
+    lines = [textwrap.fill(line, letters) for line in text.splitlines()]
+    figure.supxlabel("\n".join(lines), fontsize=6.5, color=GREY)

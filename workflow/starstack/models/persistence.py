@@ -80,12 +80,19 @@ _TRUSTED_FOR = {
     ),
     # Integers and a random state each; their split() only draws row numbers.
     "splitters": (
+        "sklearn.model_selection._split.GroupKFold",
+        "sklearn.model_selection._split.GroupShuffleSplit",
         "sklearn.model_selection._split.KFold",
+        "sklearn.model_selection._split.LeaveOneGroupOut",
+        "sklearn.model_selection._split.LeaveOneOut",
+        "sklearn.model_selection._split.PredefinedSplit",
         "sklearn.model_selection._split.RepeatedKFold",
         "sklearn.model_selection._split.RepeatedStratifiedKFold",
         "sklearn.model_selection._split.ShuffleSplit",
+        "sklearn.model_selection._split.StratifiedGroupKFold",
         "sklearn.model_selection._split.StratifiedKFold",
         "sklearn.model_selection._split.StratifiedShuffleSplit",
+        "sklearn.model_selection._split.TimeSeriesSplit",
     ),
     # Score functions are called on the model's own predictions and have no side effects.
     "tuned models": (
@@ -194,7 +201,7 @@ def load_models(path: str | Path, trusted_types: Sequence[str] = ()) -> dict[str
     except UntrustedTypesFoundException:
         _check_trusted(skops.io.get_untrusted_types(file=path), trusted_types, path)
         raise
-    except (BadZipFile, KeyError, ValueError) as error:
+    except (BadZipFile, KeyError, OSError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: is not a whole file of models ({one_line(error)}); delete it and run again"
         ) from error

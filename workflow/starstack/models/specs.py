@@ -168,8 +168,9 @@ def _instantiate(spec: Mapping[str, Any], allowed_packages: Sequence[str], where
     try:
         built = cls(**params)
         # scikit-learn checks values only in fit; asked for here, a typo costs no job.
-        if callable(check := getattr(built, "_validate_params", None)):
-            check()
+        # BaseEstimator has the method, but only scikit-learn's own classes state what it needs.
+        if hasattr(built, "_parameter_constraints"):
+            built._validate_params()
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: {one_line(error)}{_number_hint(given)}") from error
     return built

@@ -55,6 +55,11 @@ def check_estimators(
             + (f"a {type(others[0]).__name__} in it" if others else "an empty list")
         )
     for name, estimator in estimators:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise InputError(
+                f"estimators: expected printable text as name of a base model, got {name!r}; it "
+                "becomes part of column names"
+            )
         if not hasattr(estimator, "fit") or not hasattr(estimator, "predict"):
             raise InputError(
                 f"base model {name!r}: expected an estimator with fit and predict, got "
@@ -174,16 +179,29 @@ def stored_predictions(
                 f"base model {name!r} gives labels only; stored out-of-fold predictions need "
                 "predict_proba or decision_function"
             )
-        if block.shape[1] != member.width and member.kind != "decision":
+        # One-vs-one decisions are as many as there are pairs of classes.
+        pairs = member.kind == "decision" and member.n_outputs > 2
+        if block.shape[1] != member.width and not pairs:
             raise InputError(
                 f"oof_predictions[{name!r}] has {block.shape[1]} column(s), expected "
                 f"{member.width}; give what {member.method} gives"
             )
+        if member.kind == "probability":
+            _check_probabilities(block, name)
         stored[name] = align(member, name, block, classes)
         predicted &= ~np.isnan(block).any(axis=1)
     if not predicted.any():
         raise InputError("oof_predictions hold no row without NaN; nothing to fit on")
     return stored, predicted
+
+
+def _check_probabilities(block: np.ndarray, name: str) -> None:
+    known = block[~np.isnan(block).any(axis=1)]
+    if (known < 0).any() or (np.abs(known.sum(axis=1) - 1) > 1e-4).any():
+        raise InputError(
+            f"oof_predictions[{name!r}]: expected probabilities of every class, from 0 to 1 and "
+            "with the sum 1 in every row; give what predict_proba gives"
+        )
 
 
 def align(
@@ -196,8 +214,4 @@ def align(
     """
     if classes is None or member.kind not in PER_CLASS_KINDS or block.shape[1] != member.width:
         return block
-    own = member.estimator.classes_
-    if member.width == 1:
-        # A decision between two classes speaks of the second one: the columns are its two signs.
-        return align_classes(np.hstack([-block, block]), own, classes, name)[:, 1:]
-    return align_classes(block, own, classes, name)
+    return align_classes(block, member.estimator.classes_, classes, name)

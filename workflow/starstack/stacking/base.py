@@ -32,13 +32,10 @@ from starstack.stacking.already_fitted import align, check_estimators, stored_pr
 from starstack.stacking.cross_fit import cross_fit
 from starstack.stacking.folds import draw_folds
 from starstack.stacking.layout import assemble_meta_features
-from starstack.stacking.members import (
-    make_member,
-    predict_member,
-)
+from starstack.stacking.members import accepts_sample_weight, make_member, predict_member
 from starstack.stacking.meta_learners import build_meta_learner, fit_meta_learner
 from starstack.stacking.risk import risk_table
-from starstack.stacking.seen_rows import row_keys
+from starstack.stacking.seen_rows import is_single_precision, row_keys
 from starstack.stacking.weights import describe_weights, linear_weights
 
 
@@ -183,9 +180,16 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         groups = None if groups is None else column_or_1d(groups)
+        if groups is not None and pd.isna(groups).any():
+            row = int(np.flatnonzero(pd.isna(groups))[0])
+            raise InputError(
+                f"groups: row {row} has none (missing value); name the group of every row, a "
+                "group of its own where there is no other"
+            )
         if groups is not None and len(groups) != n_rows:
             raise InputError(f"X has {n_rows} rows, groups has {len(groups)}; give one per row")
         self._features = self._input_feature_names()
+        self._check_column_names(names)
         self._members = {
             name: make_member(estimator, task=self._task, n_outputs=len(self._outputs))
             for name, estimator in self.estimators
@@ -202,7 +206,7 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
             classes = self._outputs if self._task == "classification" else None
             folds = draw_folds(self.cv, X, y, groups, classes)
             crossed = cross_fit(
-                self._members.values(),
+                self._members,
                 X,
                 y,
                 folds,
@@ -218,7 +222,15 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         Z, self.layout_ = self._assemble(predictions, X)
         self.oof_meta_features_, self.has_oof_ = Z, predicted
         self._training = Bunch(
-            row_keys=row_keys(X), y=y, groups=groups, sample_weight=sample_weight, folds=folds
+            row_keys=row_keys(X),
+            single_keys=row_keys(X, np.float32),
+            single_precision=is_single_precision(X),
+            trained_on=self._trained_on(n_rows, sample_weight),
+            predictions=predictions,
+            y=y,
+            groups=groups,
+            sample_weight=sample_weight,
+            folds=folds,
         )
         rows = slice(None) if predicted.all() else np.flatnonzero(predicted)
         self.final_estimator_ = fit_meta_learner(
@@ -230,6 +242,21 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
             groups=None if groups is None else groups[rows],
         )
         return self
+
+    def _check_column_names(self, names: Sequence[str]) -> None:
+        clash = [f for f in self._features if any(f.startswith(f"{name}__") for name in names)]
+        if self.keep_features and clash:
+            raise InputError(
+                f"keep_features: the input feature {clash[0]!r} is named like a meta-feature of "
+                f"the base model {clash[0].split('__')[0]!r}; rename one of the two"
+            )
+
+    def _trained_on(self, n_rows: int, sample_weight: np.ndarray | None) -> np.ndarray:
+        """Rows that some base model was fitted on: one of no weight counts as left out."""
+        if sample_weight is None or not self.refit:
+            return np.ones(n_rows, dtype=bool)
+        heeded = all(accepts_sample_weight(m.estimator) for m in self._members.values())
+        return sample_weight > 0 if heeded else np.ones(n_rows, dtype=bool)
 
     def _check_blend(self) -> None:
         """Let a blend look at columns of the right names: it refuses what it cannot weigh."""
@@ -301,10 +328,12 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
     def transform(self, X):
         """Give meta-features as the meta-learner sees them.
 
-        Rows that were trained on (recognised by their content as float64 numbers, wherever they
-        stand) get their out-of-fold meta-features, the mean of them if the training rows hold a
-        row twice, and NaN if no fold predicted it; all other rows get the predictions of the
-        fitted base models. In-sample predictions are never returned.
+        Rows that were trained on (recognised by their content, wherever they stand) get their
+        out-of-fold meta-features, the mean of them if the training rows hold a row twice, and NaN
+        if no fold predicted it; all other rows get the predictions of the fitted base models.
+        In-sample predictions of such a row are never returned. Numbers are compared as float64,
+        or as float32 where ``X`` or the training rows are single precision; a row whose numbers
+        were changed in another way, were it in the last digit, counts as a new one.
 
         Parameters
         ----------
@@ -318,18 +347,23 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         X = self._check_rows(X, reset=False)
-        keys, known = row_keys(X), self._training.row_keys
+        if self._training.single_precision or is_single_precision(X):
+            keys, known = row_keys(X, np.float32), self._training.single_keys
+        else:
+            keys, known = row_keys(X), self._training.row_keys
+        used = self._training.trained_on
+        known, has_oof = known[used], self.has_oof_[used]
         seen = np.isin(keys, known)
         if not seen.any():
             return self._meta_features(X)
         width = sum(1 for column in self.layout_.columns if column.model)
         values = np.empty((len(keys), width))
         stored = self.oof_meta_features_[:, :width]
-        stored = stored.toarray() if sparse.issparse(stored) else stored
+        stored = (stored.toarray() if sparse.issparse(stored) else stored)[used]
         unique, owner = np.unique(known, return_inverse=True)
         total, count = np.zeros((len(unique), width)), np.zeros((len(unique), 1))
-        np.add.at(total, owner[self.has_oof_], stored[self.has_oof_])
-        np.add.at(count, owner[self.has_oof_], 1)
+        np.add.at(total, owner[has_oof], stored[has_oof])
+        np.add.at(count, owner[has_oof], 1)
         mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
         values[seen] = mean[np.searchsorted(unique, keys[seen])]
         if not seen.all():
@@ -409,6 +443,8 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         return risk_table(
+            self._training.predictions,
+            {name: member.kind for name, member in self._members.items()},
             self.oof_meta_features_,
             self.layout_,
             self._training.y,

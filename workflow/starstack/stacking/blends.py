@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
 
 from starstack.errors import InputError
 from starstack.stacking.layout import MetaColumn, MetaFeatureLayout
@@ -201,7 +201,10 @@ class BlendRegressor(RegressorMixin, _Blend):
         self
         """
         self._validate_params()
-        Z, y = np.asarray(Z), np.asarray(y, dtype=float)
+        Z = check_array(Z, input_name="Z")
+        y = check_array(y, ensure_2d=False, dtype=float, input_name="y")
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, Z, ensure_non_negative=True)
         if layout is None and y.ndim != 1:
             raise InputError(
                 f"blend: {y.shape[1]} targets need the layout of the meta-features, which "
@@ -273,7 +276,9 @@ class BlendClassifier(ClassifierMixin, _Blend):
         self
         """
         self._validate_params()
-        Z = np.asarray(Z)
+        Z = check_array(Z, input_name="Z")
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, Z, ensure_non_negative=True)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if layout is None and len(self.classes_) != 2:
             raise InputError(

@@ -1,13 +1,19 @@
 """Fit every base model on every fold, in one pool of tasks."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.parallel import Parallel, delayed
 
-from starstack.stacking.members import Member, combine_folds, fit_member, predict_member
+from starstack.stacking.members import (
+    Member,
+    check_finite,
+    combine_folds,
+    fit_member,
+    predict_member,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +37,7 @@ class CrossFit:
 
 
 def cross_fit(
-    members: Collection[Member],
+    members: Mapping[str, Member],
     X: object,
     y: np.ndarray,
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
@@ -45,7 +51,7 @@ def cross_fit(
 
     Parameters
     ----------
-    members : collection of Member
+    members : mapping of str to Member
         The base models.
     X, y : arrays of n rows
         Rows, and class codes or values.
@@ -63,6 +69,11 @@ def cross_fit(
     -------
     CrossFit
         Out-of-fold predictions and fitted models.
+
+    Raises
+    ------
+    InputError
+        If a base model predicts NaN or infinity: a meta-learner would go on with it in silence.
     """
     parts = list(folds) if keep_fold_models else [(None, None), *folds]
     results = iter(
@@ -70,17 +81,19 @@ def cross_fit(
             delayed(_fit_and_predict)(
                 member, X, y, fit, held_out, sample_weight, groups, keep_fold_models
             )
-            for member in members
+            for member in members.values()
             for fit, held_out in parts
         )
     )
     out_of_fold, models = [], []
     predicted = np.zeros(len(y), dtype=bool)
-    for _ in members:
+    for name in members:
         refitted = None if keep_fold_models else next(results)[0]
         fitted = [next(results) for _ in folds]
         rows = [held_out for _, held_out in folds]
         blocks = [block for _, block in fitted]
+        for number, block in enumerate(blocks, start=1):
+            check_finite(block, f"base model {name!r}, fold {number}")
         combined, predicted = combine_folds(len(y), list(zip(rows, blocks, strict=True)))
         out_of_fold.append(combined)
         models.append([model for model, _ in fitted] if keep_fold_models else refitted)

@@ -11,7 +11,7 @@ from starstack.metrics.reliability import reliability_table
 from starstack.metrics.scores import score_difference
 from starstack.splits.split import Split
 from starstack.stacking.diversity import diversity_table
-from starstack.stacking.risk import COLUMNS, member_codes, prediction_scores, scored_columns
+from starstack.stacking.risk import COLUMNS, interpret_member, prediction_scores, scored_columns
 from starstack.stacking.stored_features import IN_SAMPLE, OUT_OF_FOLD, StoredFeatures
 
 RowPredictions = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -70,17 +70,12 @@ class Evaluation:
         """Say what a block of predictions is, as :func:`prediction_scores` takes it."""
         if self.dataset.task == "regression":
             return {"values": values}
-        width = values.shape[1]
+        n_classes = len(self.outputs)
         if estimator in self.kinds:
-            kind = self.kinds[estimator]
-        else:
-            kind = "probability" if width == len(self.outputs) else "codes"
-        if kind == "probability":
-            return {"probabilities": values, "codes": values.argmax(axis=1)}
-        if kind == "codes":
-            return {"codes": values[:, 0].astype(int)}
-        codes = member_codes(values, kind) if width in (1, len(self.outputs)) else None
-        return {} if codes is None else {"codes": codes}
+            return interpret_member(values, self.kinds[estimator], n_classes)
+        if values.shape[1] == n_classes:
+            return interpret_member(values, "probability", n_classes)
+        return {"codes": values[:, 0].astype(int)}
 
     def _weights(self, positions: np.ndarray, names: tuple[str, str]) -> dict[str, object]:
         """Pick groups and sample weights of some rows, under the names that a function takes."""
@@ -132,27 +127,28 @@ class Evaluation:
         return self._named(rows, [*columns, "value", "standard_error", "n"])
 
     def diversity(self) -> pd.DataFrame:
-        """Compare out-of-fold errors of the base models that give probabilities or values."""
-        chosen = {
-            model: block
-            for (model, role, figure), block in self.found.items()
-            if role == "base"
-            and figure == OUT_OF_FOLD
-            and self.kinds[model]
-            == ("value" if self.dataset.task == "regression" else "probability")
-        }
+        """Compare out-of-fold errors of the base models.
+
+        A classifier without probabilities counts as certain of the class that it predicts; a
+        regressor among classifiers takes no part.
+        """
+        chosen, rows = {}, None
+        for (model, role, figure), (positions, values) in self.found.items():
+            if role != "base" or figure != OUT_OF_FOLD:
+                continue
+            found = self._interpret(model, values)
+            if "values" in found:
+                y = self.dataset.y
+                chosen[model] = found["values"].reshape(len(positions), *y.shape[1:])
+            elif "probabilities" in found:
+                chosen[model] = found["probabilities"]
+            elif "codes" in found:
+                chosen[model] = np.eye(len(self.outputs))[found["codes"]]
+            rows = positions  # every base model has the same folds, so the same rows
         columns = ["statistic", "model_a", "model_b", "value", "n"]
         if len(chosen) < 2:
             return self._named([], columns)
-        # Every base model has the same folds, so the same rows.
-        rows = next(iter(chosen.values()))[0]
-        y = self.dataset.y[rows]
-        shape = y.shape if self.dataset.task == "regression" else (len(y), -1)
-        table = diversity_table(
-            self.dataset.task,
-            y,
-            {model: values.reshape(shape) for model, (_, values) in chosen.items()},
-        )
+        table = diversity_table(self.dataset.task, self.dataset.y[rows], chosen)
         return self._named(table[columns].itertuples(index=False, name=None), columns)
 
     def predictions(self) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Fit one base model on some folds of a study; keep its predictions of the rows it did not see."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 
@@ -12,7 +13,7 @@ from sklearn.base import BaseEstimator
 from starstack.data.dataset import Dataset
 from starstack.errors import InputError
 from starstack.splits.split import Split
-from starstack.stacking.members import fit_member, make_member, predict_member
+from starstack.stacking.members import check_finite, fit_member, make_member, predict_member
 
 logger = logging.getLogger(__name__)
 
@@ -108,11 +109,8 @@ def fit_folds(
                 f"{where}, fold {fold}: {name} cannot be fitted on {len(fit_rows)} rows and "
                 f"predict the others: {text}; change the model or its preprocess"
             ) from error
-        if not all(np.isfinite(block).all() for _, block in blocks.values()):
-            raise InputError(
-                f"{where}, fold {fold}: {name} predicts NaN or infinity; scale the features or "
-                "choose another model"
-            )
+        for _, block in blocks.values():
+            check_finite(block, f"{where}, fold {fold}: {name}")
         values = {key: (dataset.row_id[at], block) for key, (at, block) in blocks.items()}
         models[fold] = fitted
         predictions.append(FoldPredictions(fold, member.kind, values))
@@ -157,11 +155,30 @@ def read_predictions(paths: Iterable[str | PathLike[str]]) -> list[FoldPredictio
     """Read the predictions of one base model, from one file per fold or one for all."""
     found = []
     for path in paths:
-        with h5py.File(path, "r") as file:
+        with open_results(path) as file:
             for fold, group in file.items():
                 values = {rows: read_rows(part) for rows, part in group.items()}
                 found.append(FoldPredictions(fold, group.attrs["kind"], values))
     return found
+
+
+@contextmanager
+def open_results(path: str | PathLike[str]) -> Iterator[h5py.File]:
+    """Open a file of results for reading.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole HDF5 file, or lacks a part.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError) as error:
+        text = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: is not a whole file of results ({text}); delete it and run again"
+        ) from error
 
 
 def write_rows(group: h5py.Group, row_id: np.ndarray, values: np.ndarray) -> None:

@@ -177,7 +177,28 @@ def predict_member(
     predictions = np.asarray(getattr(fitted, member.method)(X))
     if member.kind == "label":
         return np.eye(member.n_outputs)[predictions.astype(int)]
-    return predictions[:, None] if predictions.ndim == 1 else predictions
+    predictions = predictions[:, None] if predictions.ndim == 1 else predictions
+    # One-vs-one decisions are as many as there are pairs of classes.
+    if member.kind != "decision" and predictions.shape[1] != member.width:
+        raise InputError(
+            f"{type(fitted).__name__}.{member.method} gives {predictions.shape[1]} column(s), "
+            f"expected {member.width}, one per class or target; take another base model"
+        )
+    return predictions
+
+
+def check_finite(predictions: np.ndarray, where: str) -> None:
+    """Refuse predictions that are NaN or infinite, naming the base model and the fold.
+
+    Raises
+    ------
+    InputError
+        If any is.
+    """
+    if not np.isfinite(predictions).all():
+        raise InputError(
+            f"{where}: predicts NaN or infinity; scale the features or choose another model"
+        )
 
 
 def align_classes(

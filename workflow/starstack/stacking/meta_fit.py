@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from starstack.data.dataset import Dataset
 from starstack.errors import InputError
 from starstack.splits.split import Split
-from starstack.stacking.fold_predictions import read_rows, write_rows
+from starstack.stacking.fold_predictions import open_results, read_rows, write_rows
 from starstack.stacking.layout import MetaFeatureLayout, assemble_meta_features
 from starstack.stacking.meta_learners import fit_meta_learner
 from starstack.stacking.risk import meta_predictions
@@ -168,7 +168,8 @@ def _weight_rows(
     rows = []
     if named is not None:
         weights, bias = named
-        owner = {column.name: column.model for column in layout.columns}
+        # A kept feature stands for itself.
+        owner = {column.name: column.model or column.name for column in layout.columns}
         for output in weights.columns:
             for name, value in weights[output].items():
                 # A blend's weights are named after the base models themselves.
@@ -192,5 +193,5 @@ def read_meta_predictions(
     path: str | PathLike[str],
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read what :func:`write_meta_predictions` wrote."""
-    with h5py.File(path, "r") as file:
+    with open_results(path) as file:
         return {rows: read_rows(group) for rows, group in file.items()}

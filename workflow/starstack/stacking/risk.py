@@ -1,6 +1,6 @@
 """Honest scores of base models and meta-learners, from stored out-of-fold predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -108,6 +108,8 @@ def _taken(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
 
 
 def risk_table(
+    predictions: Mapping[str, np.ndarray],
+    kinds: Mapping[str, str],
     Z: np.ndarray,
     layout: MetaFeatureLayout,
     y: np.ndarray,
@@ -119,32 +121,41 @@ def risk_table(
     groups: np.ndarray | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Risk of each base model and of the meta-learner; see ``StackingClassifier.risk_table``."""
+    """Risk of each base model and of the meta-learner; see ``StackingClassifier.risk_table``.
+
+    ``predictions`` are the base models' out-of-fold predictions, no column dropped; ``Z`` is what
+    the meta-learner sees. An estimator that does not give what the metric needs (a log loss needs
+    probabilities) has a row without a value.
+    """
     metric = metric or DEFAULT_METRIC[task]
     known = [name for name, each in METRICS.items() if each.task == task]
     if metric not in known:
         raise InputError(f"metric must be one of {', '.join(known)} for {task}; got {metric!r}")
     rows: list[tuple] = []
 
-    def add(estimator: str, role: str, figure: str, predicted: np.ndarray, **predictions) -> None:
+    def add(estimator: str, role: str, figure: str, predicted: np.ndarray, **found) -> None:
         kept = np.flatnonzero(predicted)
         if not len(kept):
             return
-        chosen = {key: _taken(value, kept) for key, value in predictions.items()}
-        for output, result in prediction_scores(
-            metric,
-            y[kept],
-            layout.outputs,
-            groups=_taken(groups, kept),
-            sample_weight=_taken(sample_weight, kept),
-            **chosen,
-        ):
+        scored = list(
+            prediction_scores(
+                metric,
+                y[kept],
+                layout.outputs,
+                groups=_taken(groups, kept),
+                sample_weight=_taken(sample_weight, kept),
+                **{key: _taken(value, kept) for key, value in found.items()},
+            )
+        )
+        for output, result in scored or [("", Score(np.nan, np.nan, len(kept)))]:
             made = (result.value, result.standard_error, result.n)
             rows.append((estimator, role, figure, metric, output, *made))
 
-    dense = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
-    for model in layout.models:
-        add(model, "base", "out-of-fold", **_member_predictions(dense, layout, model))
+    for model, block in predictions.items():
+        found = interpret_member(block, kinds[model], len(layout.outputs))
+        if task == "regression":
+            found = {"values": block}
+        add(model, "base", "out-of-fold", ~np.isnan(block).any(axis=1), **found)
     if folds is not None:
         add(
             "final_estimator",
@@ -158,17 +169,12 @@ def risk_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _member_predictions(Z: np.ndarray, layout: MetaFeatureLayout, model: str) -> dict[str, object]:
-    positions = [i for i, column in enumerate(layout.columns) if column.model == model]
-    kind, block = layout.columns[positions[0]].kind, Z[:, positions]
-    predicted = ~np.isnan(block).any(axis=1)
-    if kind == "value":
-        return {"predicted": predicted, "values": block}
-    if kind in ("probability", "label") and block.shape[1] == len(layout.outputs) - 1:
-        block = np.hstack([np.maximum(1.0 - block.sum(axis=1, keepdims=True), 0.0), block])
-    codes = member_codes(block, kind) if block.shape[1] in (1, len(layout.outputs)) else None
-    probabilities = block if kind == "probability" else None
-    return {"predicted": predicted, "probabilities": probabilities, "codes": codes}
+def interpret_member(block: np.ndarray, kind: str, n_classes: int) -> dict[str, np.ndarray]:
+    """Say what a classification member's columns are, as :func:`scored_columns` takes them."""
+    if kind == "probability":
+        return {"probabilities": block, "codes": block.argmax(axis=1)}
+    codes = member_codes(block, kind) if block.shape[1] in (1, n_classes) else None
+    return {} if codes is None else {"codes": codes}
 
 
 def meta_predictions(

@@ -13,7 +13,7 @@ import numpy as np
 
 from starstack.errors import InputError
 from starstack.splits.split import Split
-from starstack.stacking.fold_predictions import REFIT, FoldPredictions
+from starstack.stacking.fold_predictions import REFIT, FoldPredictions, open_results
 from starstack.stacking.members import combine_folds
 
 # What the meta-learner is fitted on, and what it predicts from: the base models refitted on all
@@ -130,7 +130,7 @@ def write_features(
 
 def read_features(path: str | PathLike[str]) -> StoredFeatures:
     """Read what :func:`write_features` wrote, base models in their order."""
-    with h5py.File(path, "r") as file:
+    with open_results(path) as file:
         models: Sequence[str] = list(file.attrs["models"])
         groups = {key: part for key, part in file.items() if isinstance(part, h5py.Group)}
         blocks = {

@@ -6,9 +6,13 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.cross_decomposition import PLSRegression
+from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+
+# Their sum of weights is the logarithm (say) of the prediction, not the prediction.
+WITH_LINK = (GammaRegressor, PoissonRegressor, TweedieRegressor)
 
 
 def linear_weights(
@@ -57,7 +61,7 @@ def linear_weights(
             return None
         coefficients = np.array([weights["y"] for weights, _ in parts])
         intercept = np.array([bias["y"] for _, bias in parts])
-    elif hasattr(estimator, "coef_"):
+    elif hasattr(estimator, "coef_") and not isinstance(estimator, WITH_LINK):
         coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=float))
         intercept = np.asarray(estimator.intercept_, dtype=float)
         if isinstance(estimator, PLSRegression):
