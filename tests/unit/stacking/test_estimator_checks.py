@@ -1,6 +1,7 @@
 """Both estimators pass scikit-learn's own checks, with no expected failure."""
 
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -26,6 +27,9 @@ REGRESSORS = [
         StackingRegressor(REGRESSORS, cv=3),
         StackingRegressor(REGRESSORS, "convex", cv=3, member_predictions="fold_mean"),
         StackingRegressor(REGRESSORS, Ridge(), cv=3, keep_features=True),
+        # Bases that heed weights in another way than shallow trees do.
+        StackingRegressor([("ridge", Ridge()), ("line", LinearRegression())], "convex", cv=3),
+        StackingClassifier([("bayes", GaussianNB()), ("line", LogisticRegression())], cv=3),
     ]
 )
 def test_scikit_learn_checks(estimator, check):

@@ -225,7 +225,7 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
             row_keys=row_keys(X),
             single_keys=row_keys(X, np.float32),
             single_precision=is_single_precision(X),
-            trained_on=self._trained_on(n_rows, sample_weight),
+            row_weight=self._row_weight(n_rows, sample_weight),
             predictions=predictions,
             y=y,
             groups=groups,
@@ -251,12 +251,12 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
                 f"the base model {clash[0].split('__')[0]!r}; rename one of the two"
             )
 
-    def _trained_on(self, n_rows: int, sample_weight: np.ndarray | None) -> np.ndarray:
-        """Rows that some base model was fitted on: one of no weight counts as left out."""
+    def _row_weight(self, n_rows: int, sample_weight: np.ndarray | None) -> np.ndarray:
+        """How often a row counts as trained on: its weight, if every base model heeds weights."""
         if sample_weight is None or not self.refit:
-            return np.ones(n_rows, dtype=bool)
+            return np.ones(n_rows)
         heeded = all(accepts_sample_weight(m.estimator) for m in self._members.values())
-        return sample_weight > 0 if heeded else np.ones(n_rows, dtype=bool)
+        return sample_weight if heeded else np.ones(n_rows)
 
     def _check_blend(self) -> None:
         """Let a blend look at columns of the right names: it refuses what it cannot weigh."""
@@ -351,8 +351,9 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
             keys, known = row_keys(X, np.float32), self._training.single_keys
         else:
             keys, known = row_keys(X), self._training.row_keys
-        used = self._training.trained_on
+        used = self._training.row_weight > 0
         known, has_oof = known[used], self.has_oof_[used]
+        weight = self._training.row_weight[used, None][has_oof]
         seen = np.isin(keys, known)
         if not seen.any():
             return self._meta_features(X)
@@ -362,8 +363,8 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         stored = (stored.toarray() if sparse.issparse(stored) else stored)[used]
         unique, owner = np.unique(known, return_inverse=True)
         total, count = np.zeros((len(unique), width)), np.zeros((len(unique), 1))
-        np.add.at(total, owner[has_oof], stored[has_oof])
-        np.add.at(count, owner[has_oof], 1)
+        np.add.at(total, owner[has_oof], weight * stored[has_oof])
+        np.add.at(count, owner[has_oof], weight)
         mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
         values[seen] = mean[np.searchsorted(unique, keys[seen])]
         if not seen.all():
