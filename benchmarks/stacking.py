@@ -137,8 +137,11 @@ def compare_times(repeats: int, n_jobs: int | None) -> None:
         low, middle, high = statistics.quantiles(ratios, n=4)
         method = "predict_proba" if task == "classification" else "predict"
         same = np.array_equal(getattr(ours, method)(X), getattr(theirs, method)(X))
+        verdict = "yes" if middle <= 1.05 else "NO"
         mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"  {name:14} {mine:9.3f} {other:9.3f} {middle:7.3f}  {low:.3f}–{high:.3f}   {same}")
+        print(
+            f"  {name:14} {mine:9.3f} {other:9.3f} {middle:7.3f}  {low:.3f}–{high:.3f}   {verdict:6}  {same}"
+        )
 
 
 if __name__ == "__main__":
