@@ -139,9 +139,8 @@ def compare_times(repeats: int, n_jobs: int | None) -> None:
         same = np.array_equal(getattr(ours, method)(X), getattr(theirs, method)(X))
         verdict = "yes" if middle <= 1.05 else "NO"
         mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(
-            f"  {name:14} {mine:9.3f} {other:9.3f} {middle:7.3f}  {low:.3f}–{high:.3f}   {verdict:6}  {same}"
-        )
+        times = f"{mine:9.3f} {other:9.3f} {middle:7.3f}  {low:.3f}–{high:.3f}"
+        print(f"  {name:14} {times}   {verdict:6}  {same}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ tbody tr:hover { background: #f2f2f2; }
 """
 
 
+_BREAK = "\u2028"  # the line separator of Unicode, which no name holds
+
+
 def write_html(table: pd.DataFrame, path: str | Path, title: str) -> None:
     """Write a table as HTML, ruled as :func:`starstack.tables.latex.write_latex` rules it.
 
@@ -31,11 +34,13 @@ def write_html(table: pd.DataFrame, path: str | Path, title: str) -> None:
     """
     body = "<p>This study has no such table.</p>"
     if not table.empty:
-        shown = table.rename_axis(columns=None if table.columns.nlevels == 1 else [None] * 2)
+        # pandas writes a line break in a name as backslash and n.
+        shown = table.rename(columns=lambda name: str(name).replace("\n", _BREAK))
+        shown = shown.rename_axis(columns=None if table.columns.nlevels == 1 else [None] * 2)
         body = shown.to_html(
             border=0, na_rep="", float_format=lambda value: f"{value:.4g}", justify="right"
         )
-        body = body.replace(">None<", "><")
+        body = body.replace(">None<", "><").replace(_BREAK, "<br>")
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title>"
