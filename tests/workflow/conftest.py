@@ -90,15 +90,26 @@ class Project:
         return result
 
     def files(self) -> dict[str, bytes]:
-        """Every result that must not differ between runs: all but time, memory and logs."""
-        root = self.folder / "results"
-        return {
-            str(path.relative_to(root)): path.read_bytes()
-            for path in sorted(root.rglob("*"))
-            if path.is_file()
-            and not {"logs", "runtime"} & set(path.relative_to(root).parts)
-            and not path.name.startswith("runtime")
-        }
+        """The results that must not differ between runs."""
+        return repeatable_files(self.folder)
+
+
+def repeatable_files(folder: Path) -> dict[str, bytes]:
+    """Every result that must not differ between runs: all but time, memory and logs."""
+    root = folder / "results"
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+        and not {"logs", "runtime"} & set(path.relative_to(root).parts)
+        and not path.name.startswith("runtime")
+    }
+
+
+@pytest.fixture(scope="session")
+def small_files(small_run) -> dict[str, bytes]:
+    """What an undisturbed run of the small configuration leaves."""
+    return repeatable_files(small_run)
 
 
 @pytest.fixture(scope="session")

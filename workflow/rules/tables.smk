@@ -24,7 +24,7 @@ rule tabulate:
         ),
         weights_html=report(
             "results/{study}/tables/weights.html",
-            caption="../report/weights_table.rst",
+            caption="../report/weights.rst",
             category=title_of,
             labels={"result": "Weights (table)"},
         ),

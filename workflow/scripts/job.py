@@ -81,11 +81,9 @@ def _run_has_ended() -> bool:
     if pid is None:
         return False
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(pid), 0)  # sends nothing: asks whether the process is there
     except ProcessLookupError:
         return True
-    except PermissionError:
-        return False
     return False
 
 
