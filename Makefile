@@ -86,10 +86,10 @@ help: ## List these commands
 # and is made from scratch; one that bears neither is somebody's own and is left alone.
 $(ready): requirements.lock pyproject.toml
 	@command -v '$(PYTHON)' > /dev/null || { echo >&2 \
-		'make: $(PYTHON) was not found: install Python 3.11 or newer, or name one: make PYTHON=...'; \
+		'make: $(PYTHON) was not found: install Python 3.11 to 3.13, or name one: make PYTHON=...'; \
 		exit 1; }
-	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo >&2 \
-		"make: Python 3.11 or newer is needed, but this is $$('$(PYTHON)' --version 2>&1):" \
+	@'$(PYTHON)' -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo >&2 \
+		"make: Python 3.11, 3.12 or 3.13 is needed, but this is $$('$(PYTHON)' --version 2>&1):" \
 		'name another: make PYTHON=python3.13'; exit 1; }
 	@'$(PYTHON)' -c 'import ensurepip, venv' 2> /dev/null || { echo >&2 \
 		'make: $(PYTHON) lacks the modules venv and ensurepip: on Debian, apt install python3-venv'; \

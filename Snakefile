@@ -1,4 +1,4 @@
-# Leak-free stacking, from data files to the figures and tables of a paper.
+# Leak-free stacking and neural networks, from data files to the figures and tables of a paper.
 # The rules stand in workflow/rules, in the order in which data flow through them.
 
 from snakemake.utils import min_version
@@ -16,6 +16,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/base_models.smk"
 include: "workflow/rules/meta_learners.smk"
+include: "workflow/rules/networks.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"

@@ -9,7 +9,7 @@ import pytest
 
 import starstack
 from starstack.errors import InputError
-from starstack.source_files import imported_files, library_files
+from starstack.source_files import imported_files, library_files, name_files
 
 LIBRARY = Path(starstack.__file__).parent
 
@@ -300,3 +300,18 @@ def test_every_module_of_the_library_can_be_followed_fast():
     for module in modules:
         imported_files(module, LIBRARY)
     assert time.process_time() - again < 0.2
+
+
+def test_files_behind_a_name_of_the_config():
+    short = name_files("starstack.stacking.StackingRegressor", LIBRARY)
+    leaf = name_files("starstack.stacking.estimators.StackingRegressor", LIBRARY)
+    assert short == leaf
+    assert {LIBRARY / "stacking" / "estimators.py", LIBRARY / "stacking" / "__init__.py"} < {*leaf}
+    assert LIBRARY / "tables" / "results.py" not in leaf
+
+
+@pytest.mark.parametrize(
+    "dotted", ["sklearn.linear_model.Ridge", "starstack.nowhere.Thing", "starstack.stacking.Thing"]
+)
+def test_a_name_that_is_not_of_the_library_has_no_files(dotted):
+    assert name_files(dotted, LIBRARY) == []

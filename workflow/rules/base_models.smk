@@ -15,10 +15,10 @@ rule fit_base:
         "results/{study}/logs/fit_base.{model}.{fold}.log",
     cache: True
     conda:
-        "../../envs/analysis.yaml"
+        "../../envs/networks.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=3000,
         runtime=60,
     params:
         study="{study}",
@@ -49,7 +49,7 @@ rule assemble_meta_features:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=3000,
         runtime=10,
     params:
         study="{study}",

@@ -15,10 +15,11 @@ sys.path.insert(0, str(WORKFLOW))
 LIBRARY_PATH = shlex.quote(str(WORKFLOW)) + "${{PYTHONPATH:+:$PYTHONPATH}}"
 shell.prefix(f"export PYTHONPATH={LIBRARY_PATH} SNAKEMAKE_PID={os.getpid()}; ")
 
+from starstack.config.cross_checks import NAMED_BY_TEXT, SPECTRA
 from starstack.config.validation import validate_config
 from starstack.errors import InputError
 from starstack.models.specs import iter_specs
-from starstack.source_files import library_files
+from starstack.source_files import library_files, name_files
 
 try:
     validated = validate_config(config, WORKFLOW / "schemas" / "config.schema.yaml")
@@ -33,6 +34,7 @@ wildcard_constraints:
     study="|".join(config["studies"]),
     model="[A-Za-z0-9][A-Za-z0-9-]*",
     meta="[A-Za-z0-9][A-Za-z0-9-]*",
+    network="[A-Za-z0-9][A-Za-z0-9-]*",
     fold=r"\d+|refit|all",
 
 
@@ -69,21 +71,41 @@ def sources(script):
     return [os.path.relpath(file) for file in files]
 
 
+def builder_of(entry):
+    """The builder of a network that an entry names by its dotted path, if it does."""
+    build = entry.get("build") or (entry.get("params") or {}).get("build")
+    return build if isinstance(build, str) and "." in build else None
+
+
+def builder_sources(entry):
+    """Library file behind a network's own builder, where it is one of the library."""
+    build = builder_of(entry)
+    return class_sources({"class": build}) if build else []
+
+
 def class_sources(spec):
     """Library files behind the classes of a model's spec, which no script names."""
     files = set()
     for _, entry in iter_specs(spec, ""):
-        parent = entry["class"].rpartition(".")[0]
-        path = WORKFLOW.joinpath(*parent.split(".")).with_suffix(".py")
-        if parent.startswith("starstack.") and path.exists():
-            files |= {path, *library_files(path, WORKFLOW / "starstack")}
+        for name in (NAMED_BY_TEXT.get(entry["class"], entry["class"]), builder_of(entry)):
+            if name and "." in name:
+                files |= {*name_files(name, WORKFLOW / "starstack")}
     return sorted(os.path.relpath(file) for file in files)
 
 
 def packages_of(spec):
     """Of the allowed packages those that a model uses: allowing another one refits nothing."""
-    roots = {entry["class"].partition(".")[0] for _, entry in iter_specs(spec, "")}
+    entries = [entry for _, entry in iter_specs(spec, "")]
+    names = [entry["class"] for entry in entries]
+    names += [build for entry in entries if (build := builder_of(entry))]
+    roots = {name.partition(".")[0] for name in names}
     return [name for name in config["allowed_packages"] if name.partition(".")[0] in roots]
+
+
+def builder_packages(entry):
+    """Of the allowed packages the one that a network's own builder comes from."""
+    build = builder_of(entry)
+    return packages_of({"class": build}) if build else []
 
 
 def trusted_types_of(spec):
@@ -126,6 +148,30 @@ def in_sample_learners(study):
 def spec_of(entry):
     """The part of a model's config entry that says how to build it."""
     return {key: entry[key] for key in ("class", "params", "preprocess", "columns") if key in entry}
+
+
+def one_of(names):
+    """A pattern of some names; of none, one that nothing fits."""
+    return "|".join(names) or "(?!)"
+
+
+def studies_with_spectra(wanted):
+    """Studies whose data are spectra, or the others."""
+    return [
+        name
+        for name, study in config["studies"].items()
+        if (study["data"]["source"] in SPECTRA) == wanted
+    ]
+
+
+def get_spectra_files(wildcards):
+    """Files that the spectra of a study are read from: one, or those of a folder."""
+    data = study_of(wildcards)["data"]
+    files = [data["labels_file"]] if "labels_file" in data else []
+    path = Path(data.get("path", ""))
+    if "pattern" in data:
+        return [*files, *sorted(str(file) for file in path.glob(data["pattern"]))]
+    return [*files, str(path)] if "path" in data else files
 
 
 def title_of(wildcards):
@@ -174,6 +220,23 @@ def get_meta_options(wildcards):
     return {name: entry[name] for name in names}
 
 
+def network_spec(wildcards):
+    """The config entry of a network."""
+    return study_of(wildcards)["networks"][wildcards.network]
+
+
+def get_network_files(kind):
+    """Files of all networks of a study, in the order of the config."""
+
+    def files(wildcards):
+        return [
+            f"results/{wildcards.study}/networks/{network}.{kind}"
+            for network in study_of(wildcards)["networks"]
+        ]
+
+    return files
+
+
 def get_meta_files(kind):
     """Files of all meta-learners of a study, in the order of the config."""
 
@@ -190,10 +253,12 @@ def get_runtimes(wildcards):
     """Records of time and memory of every job that feeds a result, in the order of the rules."""
     files = []
     for study, section in config["studies"].items():
-        jobs = ["load_data", "split"]
+        spectra = study in studies_with_spectra(True)
+        jobs = ["load_spectra" if spectra else "load_data", "split"]
         jobs += [f"fit_base.{m}.{f}" for m in section["base_models"] for f in jobs_of(study, m)]
-        jobs += ["assemble_meta_features"]
+        jobs += ["assemble_meta_features"] if section["base_models"] else []
         jobs += [f"fit_meta.{meta}" for meta in section["meta_learners"]]
+        jobs += [f"train_network.{network}" for network in section["networks"]]
         jobs += ["evaluate"]
         files += [f"results/{study}/runtime/{job}.json" for job in jobs]
     return files
@@ -203,11 +268,17 @@ def get_figures(wildcards):
     """All figures that the studies of the config have something to show in."""
     files = ["results/summary/figures/runtime.pdf"]
     for study, section in config["studies"].items():
-        shown = ["scores", "weights"]
+        shown = ["scores"]
+        if section["meta_learners"]:
+            shown.append("weights")
         shown.append("reliability" if section["task"] == "classification" else "residuals")
         if len(section["base_models"]) > 1:
             shown.append("diversity")
         if in_sample_learners(study):
             shown.append("leakage")
+        if section["networks"]:
+            shown.append("history")
+        if study in studies_with_spectra(True):
+            shown += ["spectra", "errors"]
         files += [f"results/{study}/figures/{name}.pdf" for name in shown]
     return files

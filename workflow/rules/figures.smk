@@ -1,6 +1,33 @@
 # Figures, each from result tables alone: a colour or a label never refits anything.
 
 
+rule plot_spectra:
+    input:
+        sources=sources("plot_spectra.py"),
+        data=rules.load_data.output.data,
+    output:
+        pdf="results/{study}/figures/spectra.pdf",
+        png="results/{study}/figures/spectra.png",
+        svg=report(
+            "results/{study}/figures/spectra.svg",
+            caption="../report/spectra.rst",
+            category=title_of,
+            labels={"result": "Spectra"},
+        ),
+    log:
+        "results/{study}/logs/plot_spectra.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw a few spectra"
+    script:
+        "../scripts/plot_spectra.py"
+
+
 rule plot_scores:
     input:
         sources=sources("plot_scores.py"),
@@ -130,10 +157,41 @@ rule plot_residuals:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: draw predicted against observed values"
     script:
         "../scripts/plot_residuals.py"
+
+
+rule plot_errors:
+    input:
+        sources=sources("plot_errors.py"),
+        errors=rules.evaluate.output.errors,
+    output:
+        pdf="results/{study}/figures/errors.pdf",
+        png="results/{study}/figures/errors.png",
+        svg=report(
+            "results/{study}/figures/errors.svg",
+            caption="../report/errors.rst",
+            category=title_of,
+            labels={"result": "Errors against S/N"},
+        ),
+    log:
+        "results/{study}/logs/plot_errors.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
+    message:
+        "{wildcards.study}: draw bias and scatter against the signal-to-noise ratio"
+    script:
+        "../scripts/plot_errors.py"
 
 
 rule plot_leakage:
@@ -162,6 +220,33 @@ rule plot_leakage:
         "{wildcards.study}: draw what leakage does to the weights"
     script:
         "../scripts/plot_leakage.py"
+
+
+rule plot_history:
+    input:
+        sources=sources("plot_history.py"),
+        history=rules.evaluate.output.history,
+    output:
+        pdf="results/{study}/figures/history.pdf",
+        png="results/{study}/figures/history.png",
+        svg=report(
+            "results/{study}/figures/history.svg",
+            caption="../report/history.rst",
+            category=title_of,
+            labels={"result": "Loss curves"},
+        ),
+    log:
+        "results/{study}/logs/plot_history.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw the loss curves of the networks"
+    script:
+        "../scripts/plot_history.py"
 
 
 rule plot_runtime:

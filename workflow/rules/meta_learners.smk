@@ -17,7 +17,7 @@ rule fit_meta:
         "results/{study}/logs/fit_meta.{meta}.log",
     cache: True
     conda:
-        "../../envs/analysis.yaml"
+        "../../envs/networks.yaml"
     threads: 1
     resources:
         mem_mb=2000,

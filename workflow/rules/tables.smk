@@ -7,15 +7,18 @@ rule tabulate:
         scores=rules.evaluate.output.scores,
         weights=rules.evaluate.output.weights,
         diversity=rules.evaluate.output.diversity,
+        errors=rules.evaluate.output.errors,
     output:
         scores="results/{study}/tables/scores.csv",
         weights="results/{study}/tables/weights.csv",
         weight_shares="results/{study}/tables/weight_shares.csv",
         diversity="results/{study}/tables/diversity.csv",
+        errors="results/{study}/tables/errors.csv",
         scores_tex="results/{study}/tables/scores.tex",
         weights_tex="results/{study}/tables/weights.tex",
         weight_shares_tex="results/{study}/tables/weight_shares.tex",
         diversity_tex="results/{study}/tables/diversity.tex",
+        errors_tex="results/{study}/tables/errors.tex",
         scores_html=report(
             "results/{study}/tables/scores.html",
             caption="../report/scores_table.rst",
@@ -27,6 +30,12 @@ rule tabulate:
             caption="../report/weights.rst",
             category=title_of,
             labels={"result": "Weights (table)"},
+        ),
+        errors_html=report(
+            "results/{study}/tables/errors.html",
+            caption="../report/errors_table.rst",
+            category=title_of,
+            labels={"result": "Errors (table)"},
         ),
     log:
         "results/{study}/logs/tabulate.log",

@@ -46,6 +46,9 @@ def job(snakemake) -> Iterator[SimpleNamespace]:
     )
     logging.captureWarnings(True)
     warnings.simplefilter("default")
+    # Keras asks NumPy for arrays in a way that NumPy 2 warns about, in every job with a network.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras")
+    _limit_tensorflow(snakemake.threads)
     final = {name: Path(path) for name, path in snakemake.output.items()}
     partial = {name: _partial(path) for name, path in final.items()}
     try:
@@ -69,6 +72,17 @@ def job(snakemake) -> Iterator[SimpleNamespace]:
         for path in partial.values():
             path.unlink(missing_ok=True)
     logger.info("done in %.1f s", time.perf_counter() - STARTED)
+
+
+def _limit_tensorflow(threads: int) -> None:
+    """Give TensorFlow the threads of the rule, as Snakemake does for OpenMP, and quiet its start.
+
+    By itself it takes all cores, so that two jobs of one thread each would share four.
+    """
+    for pool in ("INTRAOP", "INTEROP"):
+        os.environ.setdefault(f"TF_NUM_{pool}_THREADS", str(threads))
+    # Level 2 would still report, as an error, that a machine without a GPU has none.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _run_has_ended() -> bool:

@@ -9,5 +9,6 @@ from starstack.figures.style import save_figure
 from starstack.tables.results import read_table
 
 with job(snakemake) as output:
-    figure = plot_residuals(read_table(snakemake.input.predictions, "predictions"))
+    predictions = read_table(snakemake.input.predictions, "predictions")
+    figure = plot_residuals(predictions, labels=snakemake.params.labels)
     save_figure(figure, Path(output.pdf).with_suffix(""))

@@ -2,22 +2,22 @@
 
 from job import job
 
-from starstack.data.store import read_dataset
+from starstack.data.store import open_dataset
 from starstack.errors import InputError
 from starstack.seeds import derive_seed
 from starstack.splits.splitters import make_split, read_split
 
 with job(snakemake) as output:
     params = snakemake.params
-    dataset = read_dataset(snakemake.input.data)
-    rows = {
-        "row_id": dataset.row_id,
-        "y": dataset.y,
-        "task": dataset.task,
-        "group": dataset.group,
-        "time": dataset.time,
-        "classes": dataset.classes,
-    }
+    with open_dataset(snakemake.input.data) as dataset:  # the spectra are not read
+        rows = {
+            "row_id": dataset.row_id,
+            "y": dataset.y,
+            "task": dataset.task,
+            "group": dataset.group,
+            "time": dataset.time,
+            "classes": dataset.classes,
+        }
     options = dict(params.split)
     file = options.pop("file")
     if file is None:

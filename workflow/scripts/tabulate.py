@@ -4,6 +4,7 @@ from job import job
 
 import pandas as pd
 
+from starstack.tables.errors import errors_table
 from starstack.tables.html import write_html
 from starstack.tables.latex import write_latex
 from starstack.tables.results import read_table, write_csv
@@ -20,6 +21,7 @@ TABLES = {
     "weights": ("weights", weight_table, "weights and bias of the meta-learners"),
     "weight_shares": ("weights", weight_share_table, "share of each base model in the weights (%)"),
     "diversity": ("diversity", diversity_matrix, "correlation of the out-of-fold errors"),
+    "errors": ("errors", errors_table, "errors of the test rows, with one standard error"),
 }
 
 with job(snakemake) as output:

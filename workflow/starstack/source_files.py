@@ -50,6 +50,35 @@ def library_files(script: Path, package_root: Path) -> list[Path]:
     return sorted(found - {script})
 
 
+def name_files(dotted: str, package_root: Path) -> list[Path]:
+    """List the files that importing one name of the package needs, as `library_files` does.
+
+    Parameters
+    ----------
+    dotted : str
+        A dotted path, such as ``starstack.stacking.StackingRegressor``.
+    package_root : Path
+        The folder of the package.
+
+    Returns
+    -------
+    list of Path
+        Sorted; empty for a name of another package, or one that is not there.
+    """
+    first, *parts, name = dotted.split(".")
+    found: set[Path] = set()
+    if first == package_root.name and (module := _find_module(package_root, parts)) is not None:
+        try:
+            is_package = module.name == "__init__.py"
+            own = _member_files(package_root, parts, name) if is_package else ()
+            for path in (module, *own):
+                found |= {*_with_parents(path, package_root), *library_files(path, package_root)}
+        except LookupError:
+            # Whoever imports the name says so better.
+            return []
+    return sorted(found)
+
+
 def imported_files(path: Path, package_root: Path, siblings: Path | None = None) -> list[Path]:
     """List the files that one file imports by itself, as `library_files` does."""
     status = path.stat()

@@ -5,11 +5,18 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from starstack.config.cross_checks import META_LEARNERS_OF_TASK, METRICS_OF_TASK
+from starstack.config.cross_checks import ARCHITECTURES as ARCHITECTURE_NAMES
+from starstack.config.cross_checks import (
+    META_LEARNERS_OF_TASK,
+    METRICS_OF_TASK,
+    SPECTRA,
+)
 from starstack.data.scikit_learn import LOADERS
 from starstack.data.sources import SOURCES
 from starstack.metrics.scores import METRICS
 from starstack.models.specs import PREPROCESSING
+from starstack.networks.architectures import ARCHITECTURES
+from starstack.spectra.sources import SPECTRA_SOURCES
 from starstack.splits.splitters import SPLITTERS
 from starstack.stacking.meta_learners import META_LEARNERS
 
@@ -18,7 +25,7 @@ SCHEMA_PATH = ROOT / "workflow/schemas/config.schema.yaml"
 SCHEMA = yaml.safe_load(SCHEMA_PATH.read_text())
 
 # Mappings whose keys are not ours to know: parameters of a class, a function's arguments.
-FREE = {"params"}
+FREE = {"params", "build_params"}
 # This one hands its keys on to the schema of the chosen source, which is closed.
 DISPATCHES = {"study.properties.data", "data"}
 
@@ -92,19 +99,27 @@ def test_lists_of_names_are_those_of_the_library():
 
 
 def test_sources_and_their_keys_are_those_of_the_library():
-    assert SCHEMA["$defs"]["data"]["properties"]["source"]["enum"] == list(SOURCES)
+    sources = SOURCES | SPECTRA_SOURCES
+    assert SCHEMA["$defs"]["data"]["properties"]["source"]["enum"] == list(sources)
+    assert list(SPECTRA_SOURCES) == list(SPECTRA)
     loader = SCHEMA["$defs"]["scikit_learn_source"]["properties"]["loader"]
     assert loader["enum"] == list(LOADERS)
-    for source, read in SOURCES.items():
+    for source, read in sources.items():
         part = SCHEMA["$defs"][f"{source.replace('-', '_')}_source"]
         parameters = {
             name: parameter.default
             for name, parameter in inspect.signature(read).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY
         }
-        assert set(part["properties"]) == {"source", *parameters}
+        # The seed of spectra that are made is handed over by `write_spectra`.
+        assert set(part["properties"]) - {"seed"} == {"source", *parameters}
         required = {name for name, default in parameters.items() if default is inspect._empty}
         assert set(part["required"]) == {"source", *required}
+
+
+def test_architectures_are_those_of_the_library():
+    assert list(ARCHITECTURE_NAMES) == list(ARCHITECTURES)
+    assert SCHEMA["$defs"]["network"]["properties"]["build"]["examples"] == list(ARCHITECTURES)
 
 
 def test_the_config_tells_editors_where_its_schema_is():

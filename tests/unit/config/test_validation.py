@@ -280,11 +280,15 @@ BAD = [
     ({f"{STARS}/split": {"test_size": 1}}, "split.test_size: expected less than 1, got 1"),
     (
         {f"{STARS}/base_models": {}},
-        "base_models: expected at least one entry, got an empty mapping",
+        "studies.stars: expected base_models beside meta_learners",
     ),
     (
         {f"{STARS}/meta_learners": {}},
-        "meta_learners: expected at least one entry, got an empty mapping",
+        "studies.stars: expected meta_learners beside base_models",
+    ),
+    (
+        {f"{STARS}/base_models": {}, f"{STARS}/meta_learners": {}},
+        "studies.stars: expected base_models with meta_learners, or networks, or both",
     ),
     ({"studies": {}}, "config: studies: expected at least one entry"),
     ({f"{STARS}/data/target": ""}, "studies.stars.data.target: expected text, got the text ''"),
@@ -315,8 +319,79 @@ BAD = [
     ({"studies/Stars": GOOD["studies"]["wine"]}, "config: studies: expected names that differ"),
     (
         {f"{STARS}/meta_learners/knn": {"class": "convex"}},
-        "stars.meta_learners: expected other names",
+        "stars.meta_learners: expected a name of its own",
         "also the base model 'knn'",
+    ),
+    ({"only": ["stras"]}, "config: only: unknown study 'stras'", "did you mean 'stars'"),
+    # networks
+    (
+        {f"{STARS}/networks": {"Forest": {"build": "dense"}}},
+        "stars.networks: expected a name of its own",
+        "also the base model 'forest'",
+    ),
+    ({f"{STARS}/networks": {"net": {}}}, "networks.net: key 'build' is missing"),
+    ({f"{STARS}/networks": {"net": {"build": "desne"}}}, "net.build", "did you mean 'dense'"),
+    (
+        {f"{STARS}/networks": {"net": {"build": "os.system"}}},
+        "networks.net.build",
+        "allowed_packages",
+    ),
+    (
+        {f"{STARS}/networks": {"net": {"build": "dense", "training": {"epoch": 3}}}},
+        "networks.net.training: unknown key 'epoch'; expected one of epochs,",
+        "did you mean 'epochs'?",
+    ),
+    (
+        {f"{STARS}/networks": {"net": {"build": "dense", "training": {"epochs": 0}}}},
+        "networks.net.training.epochs: expected at least 1, got 0",
+    ),
+    (
+        {f"{STARS}/networks": {"net": {"build": "dense", "device": {"device": "cuda"}}}},
+        "net.device.device: expected one of auto, cpu, gpu",
+    ),
+    ({f"{STARS}/snr_bins": [20]}, "stars.snr_bins: expected at least 2 entries, got a list of 1"),
+    ({f"{STARS}/snr_bins": [30, 20]}, "stars.snr_bins: expected edges in rising order"),
+    # spectra
+    (
+        {"studies/wine/data": {"source": "simulated-spectra", "snr": [100, 50]}},
+        "wine.data.snr: expected the lowest and then the highest ratio",
+    ),
+    (
+        {"studies/wine/data": {"source": "simulated-spectra", "snr": [1, 2, 3]}},
+        "wine.data.snr: expected 2 entries, got 3",
+    ),
+    (
+        {"studies/wine/data": {"source": "simulated-spectra", "chips": ["ultraviolet"]}},
+        "wine.data.chips[0]: expected one of blue, green, red",
+    ),
+    (
+        {f"{STARS}/data": {"source": "simulated-spectra"}},
+        "stars.task: expected regression for spectra",
+    ),
+    (
+        {"studies/wine/data": {"source": "starnet-hdf5", "path": "no.h5"}},
+        "wine.data.path: expected a file",
+    ),
+    (
+        {
+            "studies/wine/data": {
+                "source": "apogee-fits",
+                "path": "stars.csv",
+                "labels_file": "stars.csv",
+            }
+        },
+        "wine.data.path: expected a folder",
+        "'stars.csv' is a file",
+    ),
+    (
+        {
+            "studies/wine/data": {
+                "source": "apogee-fits",
+                "path": "folder.csv",
+                "labels_file": "no.csv",
+            }
+        },
+        "wine.data.labels_file: expected a file",
     ),
     # classes
     ({f"{KNN}/class": "KNeighborsClassifier"}, "knn.class: expected a dotted path"),
@@ -446,6 +521,11 @@ BAD = [
 ]
 
 
+def test_only_some_studies_can_be_run():
+    assert list(validate(changed({"only": ["wine"]}))["studies"]) == ["wine"]
+    assert list(validate(changed({}))["studies"]) == ["stars", "wine"]
+
+
 @pytest.mark.parametrize(
     ("changes", "fragments"),
     [(changes, fragments) for changes, *fragments in BAD],
@@ -496,11 +576,12 @@ def test_the_default_config_is_good():
         "wine",
         "digits",
         "diabetes",
+        "spectra",
     ]
     for name, study in config["studies"].items():
         made = name == "seed-ensemble"
-        assert len(study["base_models"]) >= (3 if made else 6)
-        assert made == study["data"]["loader"].startswith("make_")
+        assert len(study["base_models"]) >= (3 if made else 5)
+        assert made == study["data"].get("loader", "").startswith("make_")
         assert study["title"]
     leaks = {
         (name, learner)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from starstack.data.checks import check_dataset
+from starstack.data.checks import check_block, check_dataset, check_header
 from starstack.data.dataset import Dataset
 from starstack.errors import InputError
 
@@ -168,6 +168,71 @@ CASES = {
     ),
 }
 
+TABLE = np.linspace(0.9, 1.1, 2 * N).reshape(N, 2).astype(np.float32)
+ERROR = np.full((N, 2), 0.1, dtype=np.float32)
+
+
+def spectra(**changes):
+    tables = {
+        "X": TABLE,
+        "X_error": ERROR,
+        "X_noiseless": TABLE,
+        "wavelength": np.array([15200.0, 15200.2]),
+        "row_values": {"snr": np.full(N, 50.0)},
+    }
+    return regression(**(tables | changes))
+
+
+def spoiled_table(table, at, value):
+    return spoiled(table, at, value).astype(np.float32)
+
+
+CASES |= {
+    "errors of another shape": (
+        spectra(X_error=ERROR[:, :1]),
+        r"X_error has shape \(6, 1\) and type float32; expected float32 of shape \(6, 2\)",
+    ),
+    "noiseless of another type": (
+        spectra(X_noiseless=TABLE.astype(float)),
+        "X_noiseless has shape .* and type float64; expected float32",
+    ),
+    "X of half precision": (spectra(X=TABLE.astype(np.float16)), "type float16; expected a table"),
+    "error zero": (
+        spectra(X_error=spoiled_table(ERROR, (slice(2, 4), 1), 0.0)),
+        "error of column 'width' is 0 in row 's2', and not above 0 in 2 values of 2 rows",
+    ),
+    "error negative": (
+        spectra(X_error=spoiled_table(ERROR, (5, 0), -0.5)),
+        "error of column 'flux' is -0.5 in row 's5', and not above 0 in 1 values of 1 rows",
+    ),
+    "error NaN": (
+        spectra(X_error=spoiled_table(ERROR, (1, 0), np.nan)),
+        "error of column 'flux' is nan in row 's1'",
+    ),
+    "all masked": (
+        spectra(X_error=spoiled_table(ERROR, (slice(3, 5), slice(None)), np.inf)),
+        "row 's3' has no good pixel, all are missing or masked, and so have 2 of these 6 rows",
+    ),
+    "noiseless NaN": (
+        spectra(X_noiseless=spoiled_table(TABLE, (4, 1), np.nan)),
+        r"noiseless column 'width' is missing \(NaN\) in row 's4'",
+    ),
+    "wavelength short": (spectra(wavelength=np.array([15200.0])), r"wavelength has shape \(1,\)"),
+    "wavelength descending": (
+        spectra(wavelength=np.array([15201.0, 15200.0])),
+        "must be positive and increase; they run from 15201 to 15200",
+    ),
+    "row value short": (spectra(row_values={"snr": np.ones(4)}), "row value snr has 4"),
+    "row value text": (
+        spectra(row_values={"snr": np.full(N, "a")}),
+        "row value 'snr' has shape .* expected one float64 per row",
+    ),
+    "row value with a slash": (
+        spectra(row_values={"a/b": np.ones(N)}),
+        "row value 'a/b' has a slash in its name",
+    ),
+}
+
 
 @pytest.mark.parametrize(("dataset", "message"), CASES.values(), ids=CASES.keys())
 def test_fault_is_refused_in_one_line(dataset, message):
@@ -186,6 +251,9 @@ def test_fault_is_refused_in_one_line(dataset, message):
         classification(group=None, time=None, sample_weight=None),
         classification(sample_weight=np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1e-9])),
         classification(X=np.ones((N, 2))),
+        classification(X=TABLE),
+        spectra(),
+        spectra(X_error=spoiled_table(ERROR, (3, 1), np.inf)),
         classification(y=np.array([0, 1, 0, 1, 0, 1], dtype=np.int8), classes=("a", "b")),
     ],
 )
@@ -195,3 +263,15 @@ def test_good_data_pass(dataset):
 
 def test_a_sum_that_overflows_is_not_taken_for_an_infinity():
     check_dataset(classification(X=np.full((N, 2), 1e308)))
+
+
+def test_a_header_and_its_blocks_are_checked_apart():
+    header = spectra(**dict.fromkeys(("X", "X_error", "X_noiseless")))
+    check_header(header)
+    with pytest.raises(InputError, match="row id 's0' occurs 2 times"):
+        check_header(replace(header, row_id=np.array(["s0", "s0", "s2", "s3", "s4", "s5"])))
+    block = {"X": TABLE[2:4], "X_error": ERROR[2:4]}
+    check_block(block, header.row_id[2:4], header.feature_names, "data set 'stars'")
+    block["X_error"] = spoiled_table(ERROR[2:4], (1, 0), 0.0)
+    with pytest.raises(InputError, match="is 0 in row 's3'"):
+        check_block(block, header.row_id[2:4], header.feature_names, "data set 'stars'")

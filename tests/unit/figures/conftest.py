@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from starstack.figures.spectra import Spectrum
+
 BASES = [
     "logistic-regression",
     "random-forest",
@@ -101,6 +103,45 @@ class Tables:
                         rows.append(("diabetes", *row))
         columns = ["study", "estimator", "role", "row_id", "output", "observed", "predicted"]
         return pd.DataFrame(rows, columns=columns)
+
+    @staticmethod
+    def history(networks=("dense", "starnet"), epochs=30, validation=True):
+        rng = np.random.default_rng(7)
+        rows = []
+        for network in networks:
+            for epoch in range(1, epochs + 1):
+                loss = np.exp(-epoch / 8) + 0.02 + 0.01 * rng.random()
+                rows.append(("stars", network, epoch, "loss", loss))
+                if validation:
+                    rows.append(("stars", network, epoch, "val_loss", 1.3 * loss))
+                rows.append(("stars", network, epoch, "learning_rate", 1e-3))
+        return pd.DataFrame(rows, columns=["study", "network", "epoch", "quantity", "value"])
+
+    @staticmethod
+    def errors(outputs=("teff", "logg", "fe_h"), bases=BASES[:2], metas=METAS, networks=("net",)):
+        rng = np.random.default_rng(8)
+        roles = (("base", bases), ("meta", metas), ("network", networks))
+        bins = ("all", "20-30", "30-45", "45-70", "70-100", "100-150", "150-220", "220-300")
+        rows = [
+            ("stars", name, role, output, snr, statistic, rng.normal(3, 1), 0.3, 800)
+            for role, names in roles
+            for name in names
+            for output in outputs
+            for snr in bins
+            for statistic in ("median", "mad_scatter", "standard_deviation")
+        ]
+        columns = ["study", "estimator", "role", "output", "snr", "statistic", "value"]
+        return pd.DataFrame(rows, columns=[*columns, "standard_error", "n"])
+
+    @staticmethod
+    def spectra(n=4, pixels=400, noiseless=True):
+        rng = np.random.default_rng(9)
+        clean = 1 - 0.3 * np.exp(-(((np.arange(pixels) - 90) / 3) ** 2))
+        error = np.full(pixels, 0.02)
+        error[50:54] = np.inf
+        flux = clean + 0.02 * rng.normal(size=pixels)
+        title = "Teff (K) = 4243, log g (dex) = 1.218, [Fe/H] (dex) = −0.22, S/N = 58"
+        return [Spectrum(title, flux, error, clean if noiseless else None) for _ in range(n)]
 
     @staticmethod
     def leakage():

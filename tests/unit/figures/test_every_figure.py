@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -12,11 +13,14 @@ from matplotlib.transforms import Bbox
 
 from starstack.errors import InputError
 from starstack.figures.diversity import plot_diversity
+from starstack.figures.errors import plot_errors
+from starstack.figures.history import plot_history
 from starstack.figures.leakage import plot_leakage
 from starstack.figures.reliability import plot_reliability
 from starstack.figures.residuals import plot_residuals
 from starstack.figures.runtime import plot_runtime
 from starstack.figures.scores import plot_scores
+from starstack.figures.spectra import plot_spectra
 from starstack.figures.style import save_figure, use_style
 from starstack.figures.weights import plot_weights
 
@@ -51,6 +55,16 @@ FIGURES = {
     "residuals-three-targets": lambda t: plot_residuals(
         t.predictions(["a", "b", "c"]), t.metas[:2]
     ),
+    "scores-three-targets": lambda t: plot_scores(
+        t.scores(metrics=["rmse"], outputs=["teff", "logg", "fe_h"])
+    ),
+    "history": lambda t: plot_history(t.history()),
+    "history-one": lambda t: plot_history(t.history(["dense"], validation=False)),
+    "history-one-epoch": lambda t: plot_history(t.history(["a", "b", "c", "d"], epochs=1)),
+    "errors": lambda t: plot_errors(t.errors()),
+    "errors-one": lambda t: plot_errors(t.errors(["age"], metas=[], networks=["net"])),
+    "spectra": lambda t: plot_spectra(np.linspace(15200, 15300, 400), t.spectra()),
+    "spectra-one": lambda t: plot_spectra(None, t.spectra(1, noiseless=False)),
     "leakage": lambda t: plot_leakage(*t.leakage()),
     "runtime": lambda t: plot_runtime(t.runtime()),
     "runtime-one-study": lambda t: plot_runtime(t.runtime(["wine"])),
@@ -128,6 +142,9 @@ ONE_OF_EACH = [
     "reliability-five",
     "residuals-one",
     "leakage",
+    "history",
+    "errors",
+    "spectra",
     "runtime",
     "nothing",
 ]
@@ -176,6 +193,8 @@ NEEDED = {
     "reliability": (lambda t: (plot_reliability, [t.reliability()]), "n"),
     "predictions": (lambda t: (plot_residuals, [t.predictions()]), "observed"),
     "runtime": (lambda t: (plot_runtime, [t.runtime()]), "seconds"),
+    "history": (lambda t: (plot_history, [t.history()]), "epoch"),
+    "errors": (lambda t: (plot_errors, [t.errors()]), "snr"),
 }
 
 
@@ -197,7 +216,9 @@ def test_missing_columns_of_the_leakage_figure_are_named(tables):
         plot_leakage(weights, scores.drop(columns="n"))
 
 
-@pytest.mark.parametrize("name", ["weights", "diversity", "reliability", "predictions"])
+@pytest.mark.parametrize(
+    "name", ["weights", "diversity", "reliability", "predictions", "history", "errors"]
+)
 def test_figures_of_one_study_refuse_two(tables, name):
     plot, (table,) = NEEDED[name][0](tables)
     table.loc[table.index[-1], "study"] = "other"
@@ -207,7 +228,7 @@ def test_figures_of_one_study_refuse_two(tables, name):
         plot(table)
 
 
-@pytest.mark.parametrize("name", ["scores", "predictions", "runtime"])
+@pytest.mark.parametrize("name", ["scores", "predictions", "runtime", "history", "errors"])
 def test_tables_that_are_never_empty_must_not_be(tables, name):
     plot, (table,) = NEEDED[name][0](tables)
     with pytest.raises(InputError, match=f"^{name}: .*got an empty table"):
@@ -223,7 +244,8 @@ def test_where_a_study_has_no_rows_the_figure_says_so(tables, name):
 
 
 def test_pyplot_is_never_loaded():
-    rooms = ["diversity", "leakage", "reliability", "residuals", "runtime", "scores", "weights"]
+    rooms = ["diversity", "errors", "history", "leakage", "reliability", "residuals", "runtime"]
+    rooms += ["scores", "spectra", "weights"]
     code = "".join(f"import starstack.figures.{room}\n" for room in rooms)
     code += "import sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -46,11 +46,11 @@ def test_targets_have_panels_and_labels(tables):
     )
     assert [axes.get_xlabel() for axes in figure.axes[1::2]] == [
         "Observed effective temperature (K)",
-        "Observed logg",
+        "Observed log g (dex)",
     ]
     assert [axes.get_ylabel() for axes in figure.axes[::2]] == [
         "Predicted effective temperature (K)",
-        "Predicted logg",
+        "Predicted log g (dex)",
     ]
 
 

@@ -64,7 +64,8 @@ def test_dotted_line_is_the_best_honest_base_model(tables):
 def test_axis_names_metric_unit_and_direction(tables):
     table = tables.scores(metrics=["log_loss", "accuracy", "rmse"])
     labels = [
-        axes.get_xlabel() for axes in plot_scores(table, ["log_loss", "accuracy", "rmse"]).axes
+        axes.get_xlabel().replace("\n", " ")
+        for axes in plot_scores(table, ["log_loss", "accuracy", "rmse"]).axes
     ]
     assert labels == [
         "Log loss (nat; lower is better)",

@@ -247,7 +247,7 @@ REFUSED = {
     "a name with __": (dict(estimators=[("a__b", GaussianNB())]), Y, "must not contain __"),
     "the name of an option": (dict(estimators=[("cv", GaussianNB())]), Y, "conflict with"),
     "an unknown meta-learner": (
-        dict(final_estimator="mean"), Y, "expected one of logistic, ridge, convex.*got 'mean'"
+        dict(final_estimator="mean"), Y, "expected one of logistic, ridge, dense.*got 'mean'"
     ),
     "a regressor as meta-learner": (
         dict(final_estimator=Ridge()), Y, "'final_estimator' parameter should be a classifier"

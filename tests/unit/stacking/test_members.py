@@ -16,9 +16,11 @@ from sklearn.svm import SVC, LinearSVC, LinearSVR
 
 from starstack.errors import InputError
 from starstack.stacking.members import (
-    accepts_sample_weight,
+    Member,
     align_classes,
     combine_folds,
+    fit_argument,
+    fit_arguments,
     fit_member,
     make_member,
     predict_member,
@@ -81,7 +83,7 @@ def test_an_estimator_of_one_target_is_wrapped_for_several():
     (TransformedTargetRegressor(LinearRegression()), None),
 ])  # fmt: skip
 def test_where_an_estimator_takes_sample_weights(estimator, argument):
-    assert accepts_sample_weight(estimator) == argument
+    assert fit_argument(estimator, "sample_weight") == argument
 
 
 def test_weights_of_the_fit_rows_arrive_and_count():
@@ -177,3 +179,26 @@ def test_groups_reach_a_base_model_that_takes_them(recorded):
         fit_member(member, X, y, np.array([0, 2, 3]), None, groups)
     assert recorded.log[0].groups.tolist() == ["u", "v", "w"]
     assert recorded.log[1].groups is None
+
+
+class TakesGroups(ClassifierMixin, BaseEstimator):
+    """Remembers what its fit was given."""
+
+    def fit(self, X, y, sample_weight=None, groups=None):
+        self.given_ = {"sample_weight": sample_weight, "groups": groups}
+        return self
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_groups_and_weights_reach_a_model_in_pipelines(depth):
+    estimator = TakesGroups()
+    for _ in range(depth):
+        estimator = make_pipeline(StandardScaler(), estimator)
+    X, y, rows = np.arange(8.0)[:, None], np.arange(8) % 2, np.array([6, 1, 3])
+    member = Member(estimator, "predict", "label", 2, 2)
+    fitted = fit_member(member, X, y, rows, np.arange(8) + 0.5, np.arange(8) // 2)
+    for _ in range(depth):
+        fitted = fitted[-1]
+    assert fitted.given_["sample_weight"].tolist() == [6.5, 1.5, 3.5]
+    assert fitted.given_["groups"].tolist() == [3, 0, 1]
+    assert fit_arguments(KNeighborsClassifier(), sample_weight=[1.0], groups=[1]) == {}

@@ -8,6 +8,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline
 
 from starstack.errors import InputError
+from starstack.networks.estimators import KerasClassifier, KerasRegressor
 from starstack.stacking.blends import BlendClassifier, BlendRegressor
 from starstack.stacking.estimators import StackingRegressor
 from starstack.stacking.layout import MetaColumn, MetaFeatureLayout
@@ -32,6 +33,8 @@ Y = np.arange(30) % 2
     ("classification", "ridge", RidgeClassifierCV),
     ("regression", "ridge", RidgeCV),
     ("regression", "lasso", LassoCV),
+    ("classification", "dense", KerasClassifier),
+    ("regression", "dense", KerasRegressor),
     *(("classification", m, BlendClassifier) for m in ("convex", "nnls", "greedy", "best_single")),
     *(("regression", m, BlendRegressor) for m in ("convex", "nnls", "greedy", "best_single")),
     ("regression", "sklearn.ensemble.GradientBoostingRegressor", GradientBoostingRegressor),
@@ -46,7 +49,7 @@ def test_names_and_paths(task, name, expected):
 
 def test_every_name_is_tried_above():
     assert {task: len(known) for task, known in META_LEARNERS.items()} == {
-        "classification": 6, "regression": 6
+        "classification": 7, "regression": 7
     }  # fmt: skip
 
 

@@ -33,6 +33,8 @@ def check_models(config: Mapping[str, Any]) -> None:
             )
             if isinstance(built, BlendClassifier):
                 _check_probabilities(bases, spec["class"], where)
+        for network, spec in study["networks"].items():
+            _check_network(spec, allowed, f"config: studies.{name}.networks.{network}")
 
 
 def _build_base_models(
@@ -50,6 +52,17 @@ def _build_base_models(
             kind = "classifier" if study["task"] == "classification" else "regressor"
             raise InputError(f"{where}: {study['task']} needs a {kind}; {spec['class']} is none")
     return built
+
+
+def _check_network(spec: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
+    from starstack.networks.architectures import check_build
+    from starstack.networks.options import TrainingOptions
+
+    check_build(spec["build"], spec["build_params"], allowed, f"{where}.build")
+    try:
+        TrainingOptions(**spec["training"])
+    except InputError as error:
+        raise InputError(f"{where}.{error}") from None
 
 
 def _check_probabilities(bases: Mapping[str, Any], blend: str, where: str) -> None:

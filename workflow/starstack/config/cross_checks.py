@@ -15,14 +15,23 @@ METRICS_OF_TASK = {
 # The short names of starstack.stacking.meta_learners, which imports scikit-learn: a test holds
 # the two tables together.
 META_LEARNERS_OF_TASK = {
-    "classification": ("logistic", "ridge", "convex", "nnls", "greedy", "best_single"),
-    "regression": ("ridge", "lasso", "convex", "nnls", "greedy", "best_single"),
+    "classification": ("logistic", "ridge", "dense", "convex", "nnls", "greedy", "best_single"),
+    "regression": ("ridge", "lasso", "dense", "convex", "nnls", "greedy", "best_single"),
 }
+# Of these the one whose class no import leads to: `stacking` does not import `networks`.
+NAMED_BY_TEXT = {"dense": "starstack.networks.estimators.KerasRegressor"}
 BLENDS = ("convex", "nnls", "greedy", "best_single")
+
+# The names of starstack.networks.architectures and of starstack.spectra.sources, whose modules are
+# not imported whenever the workflow is read; tests hold the names together.
+ARCHITECTURES = ("dense", "starnet", "cnn_2d", "recurrent")
+SPECTRA = ("simulated-spectra", "cannon", "starnet-hdf5", "spectra-arrays", "apogee-fits")
+_FOLDERS = ("apogee-fits",)
 
 # What a method of splitting needs: a key of data, or classes.
 _NEEDS = {"grouped": "group", "stratified-grouped": "group", "time-ordered": "time"}
 _STRATIFIED = {"stratified": "k-fold", "stratified-grouped": "grouped"}
+_KINDS = {"base_models": "base model", "meta_learners": "meta-learner", "networks": "network"}
 _ROLES = ("row_id", "group", "time", "sample_weight")
 
 
@@ -51,6 +60,7 @@ def check_studies(config: Mapping[str, Any]) -> None:
                 f"{where}: results/{name} holds what concerns all studies; give the study another "
                 "name"
             )
+        _check_parts(study, where)
         _check_names(study, where)
         _check_data(study, where)
         _check_split(study, where)
@@ -59,6 +69,9 @@ def check_studies(config: Mapping[str, Any]) -> None:
             _check_classes(entry, spec, config["allowed_packages"])
         for learner, spec in study["meta_learners"].items():
             _check_meta_learner(spec, study["task"], f"{where}.meta_learners.{learner}")
+        for network, spec in study["networks"].items():
+            _check_network(spec, config["allowed_packages"], f"{where}.networks.{network}")
+        _check_snr_bins(study["snr_bins"], f"{where}.snr_bins")
 
 
 def _entries(study: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -79,16 +92,30 @@ def _check_distinct(names: Any, where: str) -> None:
             )
 
 
+def _check_parts(study: Mapping[str, Any], where: str) -> None:
+    bases, metas, networks = (study[kind] for kind in _KINDS)
+    if bool(bases) != bool(metas):
+        lacks, has = ("meta_learners", "base_models") if bases else ("base_models", "meta_learners")
+        raise InputError(f"{where}: expected {lacks} beside {has}; add at least one")
+    if not bases and not networks:
+        raise InputError(
+            f"{where}: expected base_models with meta_learners, or networks, or both; there is "
+            "nothing to fit"
+        )
+
+
 def _check_names(study: Mapping[str, Any], where: str) -> None:
-    bases = {name.lower(): name for name in study["base_models"]}
-    for name in study["meta_learners"]:
-        if name.lower() in bases:
-            raise InputError(
-                f"{where}.meta_learners: expected other names than those of the base models; "
-                f"{name!r} is also the base model {bases[name.lower()]!r}, rename one of them"
-            )
-    _check_distinct(study["base_models"], f"{where}.base_models")
-    _check_distinct(study["meta_learners"], f"{where}.meta_learners")
+    """Refuse names that stand for two estimators in the tables of the study."""
+    seen: dict[str, str] = {}
+    for kind, words in _KINDS.items():
+        _check_distinct(study[kind], f"{where}.{kind}")
+        for name in study[kind]:
+            if name.lower() in seen:
+                raise InputError(
+                    f"{where}.{kind}: expected a name of its own for each estimator of a study; "
+                    f"{name!r} is also {seen[name.lower()]}, rename one of them"
+                )
+        seen |= {name.lower(): f"the {words} {name!r}" for name in study[kind]}
 
 
 def _check_data(study: Mapping[str, Any], where: str) -> None:
@@ -108,7 +135,19 @@ def _check_data(study: Mapping[str, Any], where: str) -> None:
             "each time; add random_state: 1"
         )
     if "path" in data:
-        _check_file(data["path"], f"{where}.data.path")
+        check = _check_folder if data["source"] in _FOLDERS else _check_file
+        check(data["path"], f"{where}.data.path")
+    if "labels_file" in data:
+        _check_file(data["labels_file"], f"{where}.data.labels_file")
+    if data["source"] in SPECTRA and study["task"] != "regression":
+        raise InputError(
+            f"{where}.task: expected regression for spectra, whose labels are numbers; got "
+            f"{study['task']}"
+        )
+    if "snr" in data and isinstance(data["snr"], list) and data["snr"][0] >= data["snr"][1]:
+        raise InputError(
+            f"{where}.data.snr: expected the lowest and then the highest ratio; got {data['snr']}"
+        )
     if features := data.get("features"):
         for name, spec in study["base_models"].items():
             check_columns(spec, features, where=f"{where}.base_models.{name}")
@@ -135,7 +174,8 @@ def _check_split(study: Mapping[str, Any], where: str) -> None:
         return
     method = split["method"]
     needed = _NEEDS.get(method)
-    if needed and data.get(needed) is None:
+    grouped = data["source"] in SPECTRA and needed == "group"  # stars, or the dataset named
+    if needed and data.get(needed) is None and not grouped:
         raise InputError(
             f"{place}.method: {method} needs the {needed} of each row; "
             + (
@@ -211,6 +251,26 @@ def _check_classes(where: str, entry: Mapping[str, Any], allowed_packages: Seque
             if isinstance(item, str) and item not in PREPROCESSING:
                 what = unknown("preprocessing", item, PREPROCESSING)
                 raise InputError(f"{place}.preprocess[{position}]: {what}")
+
+
+def _check_network(spec: Mapping[str, Any], allowed_packages: Sequence[str], where: str) -> None:
+    build = spec["build"]
+    if "." in build:
+        check_allowed(build, allowed_packages, f"{where}.build")
+    elif build not in ARCHITECTURES:
+        known = [*ARCHITECTURES, "the dotted path of a function"]
+        raise InputError(f"{where}.build: {unknown('architecture', build, known)}")
+
+
+def _check_snr_bins(edges: Sequence[float], where: str) -> None:
+    if list(edges) != sorted(edges):
+        raise InputError(f"{where}: expected edges in rising order; got {list(edges)}")
+
+
+def _check_folder(path: str, where: str) -> None:
+    if not Path(path).is_dir():
+        what = "a file" if Path(path).is_file() else "no such folder"
+        raise InputError(f"{where}: expected a folder, seen from {Path.cwd()}; {path!r} is {what}")
 
 
 def _check_file(path: str, where: str) -> None:

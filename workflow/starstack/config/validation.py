@@ -66,6 +66,11 @@ def validate_config(config: Mapping[str, Any], schema_path: str | Path) -> dict[
         study["metrics"] = study["metrics"] or list(DEFAULT_METRICS[task])
         study["split"]["method"] = study["split"]["method"] or DEFAULT_METHOD[task]
     check_studies(filled)
+    for name in filled["only"]:
+        if name not in filled["studies"]:
+            raise InputError(f"config: only: {unknown('study', name, filled['studies'])}")
+    if filled["only"]:
+        filled["studies"] = {name: filled["studies"][name] for name in filled["only"]}
     return filled
 
 
@@ -76,13 +81,13 @@ def _plain(value: Any) -> Any:
 
 
 def _check_keys(value: Any, path: tuple[str, ...]) -> None:
-    """Refuse keys that YAML does not read as text; only ``params`` may have them (class codes)."""
+    """Refuse keys that YAML does not read as text; only parameters may have them (class codes)."""
     if not isinstance(value, dict):
         return
     for key, item in value.items():
         if not isinstance(key, str):
             raise InputError(f'{_place(path)}: expected names as text, got {key!r}; write "{key}"')
-        if key != "params":
+        if key not in ("params", "build_params"):
             _check_keys(item, (*path, key))
 
 
@@ -168,8 +173,14 @@ def _repeated(error: ValidationError) -> str:
 
 
 def _too_few(error: ValidationError) -> str:
-    what = "text" if isinstance(error.instance, str) else "at least one entry"
+    least = error.validator_value
+    entries = "one entry" if least == 1 else f"{least} entries"
+    what = "text" if isinstance(error.instance, str) else f"at least {entries}"
     return f"expected {what}, got {_show(error.instance)}"
+
+
+def _too_many(error: ValidationError) -> str:
+    return f"expected {error.validator_value} entries, got {len(error.instance)}"
 
 
 def _by_limit(error: ValidationError) -> str:
@@ -192,6 +203,7 @@ _MESSAGES = {
     "minItems": _too_few,
     "minProperties": _too_few,
     "minLength": _too_few,
+    "maxItems": _too_many,
 }
 
 

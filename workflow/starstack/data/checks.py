@@ -1,10 +1,11 @@
 """What a data set must satisfy before anything is computed from it."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from starstack.data.dataset import TASKS, Dataset
+from starstack.data.dataset import TABLES, TASKS, Dataset
 from starstack.errors import InputError
 
 
@@ -16,11 +17,94 @@ def check_dataset(dataset: Dataset) -> None:
     InputError
         One line that names the data set and the column or row: empty data, lengths that differ,
         names that repeat, values that are missing or infinite, a target with one class, with a
-        class of one member, with as many classes as rows, or without variation, and weights that
-        are negative or all zero.
+        class of one member, with as many classes as rows, or without variation, weights that
+        are negative or all zero, errors that are not positive, and spectra without a good pixel.
+    """
+    where = f"data set '{dataset.name}'"
+    _check_tables(dataset, where)
+    check_header(dataset)
+    tables = {table: values for table in TABLES if (values := getattr(dataset, table)) is not None}
+    check_block(tables, dataset.row_id, dataset.feature_names, where)
+
+
+def check_header(header: Dataset) -> None:
+    """Refuse what `check_dataset` refuses, as far as it can be seen without the tables.
+
+    Raises
+    ------
+    InputError
+        As `check_dataset`.
     """
     for check in CHECKS:
-        check(dataset, f"data set '{dataset.name}'")
+        check(header, f"data set '{header.name}'")
+
+
+def check_block(
+    block: Mapping[str, np.ndarray], row_id: np.ndarray, names: Sequence[str], where: str
+) -> None:
+    """Refuse what `check_dataset` refuses in some rows of the tables.
+
+    Parameters
+    ----------
+    block : mapping
+        ``"X"`` and, where there are such tables, ``"X_error"`` and ``"X_noiseless"``, each of
+        shape (rows, p).
+    row_id : ndarray of str, shape (rows,)
+        Names of the rows, for the messages.
+    names : sequence of str, length p
+        Names of the columns, for the messages.
+    where : str
+        What the messages begin with.
+
+    Raises
+    ------
+    InputError
+        For a value that is missing or infinite, an error that is not above 0, and a row of which
+        every value is masked.
+    """
+    error = block.get("X_error")
+    if error is not None:
+        check_errors(error, row_id, names, where)
+        masked = np.isinf(error).all(axis=1)
+        if masked.any():
+            raise no_good_pixel(row_id[masked], len(row_id), where)
+    for table in ("X", "X_noiseless"):
+        if table not in block:
+            continue
+        # A sum is finite only if all its terms are: one pass without a table of flags; a sum may
+        # also overflow, so it only says where to look closer.
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspects = np.flatnonzero(~np.isfinite(block[table].sum(axis=0)))
+        for column in suspects:
+            what = f"{'noiseless ' if table == 'X_noiseless' else ''}column '{names[column]}'"
+            _check_finite(block[table][:, column], what, row_id, where)
+
+
+def check_errors(error: np.ndarray, row_id: np.ndarray, names: Sequence[str], where: str) -> None:
+    """Refuse standard deviations that are NaN, zero or negative; ``inf`` marks a masked value.
+
+    Raises
+    ------
+    InputError
+        Naming the first one and how many there are.
+    """
+    bad = ~(error > 0)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise InputError(
+            f"{where}: the error of column '{names[column]}' is {error[row, column]:g} in row "
+            f"'{row_id[row]}', and not above 0 in {np.count_nonzero(bad)} values of "
+            f"{np.count_nonzero(bad.any(axis=1))} rows; expected standard deviations, inf for "
+            "masked values"
+        )
+
+
+def no_good_pixel(rows: np.ndarray, n_rows: int, where: str) -> InputError:
+    """Return the error for rows of which every value is missing or masked."""
+    return InputError(
+        f"{where}: row '{rows[0]}' has no good pixel, all are missing or masked, and so have "
+        f"{len(rows)} of these {n_rows} rows; remove them, or mask less"
+    )
 
 
 def check_lengths(lengths: dict[str, int], where: str) -> None:
@@ -36,34 +120,56 @@ def check_lengths(lengths: dict[str, int], where: str) -> None:
         raise InputError(f"{where}: numbers of rows differ: {found}; expected one value per row")
 
 
+def _check_tables(dataset: Dataset, where: str) -> None:
+    if dataset.X.ndim != 2 or dataset.X.dtype not in (np.float64, np.float32):
+        raise InputError(
+            f"{where}: X has shape {dataset.X.shape} and type {dataset.X.dtype}; expected a table "
+            "of float64 or float32, rows by columns"
+        )
+    if dataset.X.shape[1] != len(dataset.feature_names):
+        raise InputError(
+            f"{where}: {len(dataset.feature_names)} feature names for {dataset.X.shape[1]} columns"
+        )
+    for table in ("X_error", "X_noiseless"):
+        values = getattr(dataset, table)
+        if values is not None and (values.shape != dataset.X.shape or values.dtype != np.float32):
+            raise InputError(
+                f"{where}: {table} has shape {values.shape} and type {values.dtype}; expected "
+                f"float32 of shape {dataset.X.shape}, as X"
+            )
+
+
 def _check_shapes(dataset: Dataset, where: str) -> None:
     if dataset.task not in TASKS:
         raise InputError(f"{where}: task is '{dataset.task}'; expected one of {', '.join(TASKS)}")
-    if dataset.X.ndim != 2 or dataset.X.dtype != np.float64:
-        raise InputError(
-            f"{where}: X has shape {dataset.X.shape} and type {dataset.X.dtype}; expected a table "
-            "of float64, rows by columns"
-        )
     optional = {
         what: len(values)
         for what in ("group", "time", "sample_weight")
         if (values := getattr(dataset, what)) is not None
     }
-    lengths = {"X": len(dataset.X), "y": len(dataset.y), "row_id": len(dataset.row_id)}
+    optional |= {f"row value {name}": len(values) for name, values in dataset.row_values.items()}
+    lengths = {"y": len(dataset.y), "row_id": len(dataset.row_id)}
+    if isinstance(dataset.X, np.ndarray):
+        lengths = {"X": len(dataset.X)} | lengths
     check_lengths(lengths | optional, where)
-    if dataset.X.shape[0] == 0:
+    if dataset.n_rows == 0:
         raise InputError(f"{where}: has no rows; expected at least one")
-    if dataset.X.shape[1] == 0:
+    if not dataset.feature_names:
         raise InputError(f"{where}: has no feature columns; expected at least one")
 
 
 def _check_names(dataset: Dataset, where: str) -> None:
-    for what, names, columns in (
-        ("feature", dataset.feature_names, dataset.X.shape[1]),
-        ("target", dataset.target_names, dataset.n_targets),
+    if len(dataset.target_names) != dataset.n_targets:
+        raise InputError(
+            f"{where}: {len(dataset.target_names)} target names for {dataset.n_targets} columns"
+        )
+    for what, names in (
+        ("feature", dataset.feature_names),
+        ("target", dataset.target_names),
+        ("row value", tuple(dataset.row_values)),
     ):
-        if len(names) != columns:
-            raise InputError(f"{where}: {len(names)} {what} names for {columns} columns")
+        if not names:
+            continue
         name, count = Counter(names).most_common(1)[0]
         if count > 1:
             raise InputError(
@@ -75,6 +181,8 @@ def _check_names(dataset: Dataset, where: str) -> None:
                     f"{where}: {what} column {position} is named {name!r}; expected printable "
                     "text, not empty"
                 )
+    if divided := [name for name in dataset.row_values if "/" in name or name == "."]:
+        raise InputError(f"{where}: row value '{divided[0]}' has a slash in its name; rename it")
     if both := [name for name in dataset.target_names if name in dataset.feature_names]:
         raise InputError(
             f"{where}: '{both[0]}' is both a feature and the target, so models would be told the "
@@ -108,14 +216,31 @@ def _check_finite(values: np.ndarray, column: str, row_id: np.ndarray, where: st
         )
 
 
-def _check_features(dataset: Dataset, where: str) -> None:
-    # A sum is finite only if all its terms are: one pass without a table of flags; a sum may
-    # also overflow, so it only says where to look closer.
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspects = np.flatnonzero(~np.isfinite(dataset.X.sum(axis=0)))
-    for column in suspects:
-        name = f"column '{dataset.feature_names[column]}'"
-        _check_finite(dataset.X[:, column], name, dataset.row_id, where)
+def _check_wavelength(dataset: Dataset, where: str) -> None:
+    wavelength = dataset.wavelength
+    if wavelength is None:
+        return
+    expected = (len(dataset.feature_names),)
+    if wavelength.shape != expected or wavelength.dtype != np.float64:
+        raise InputError(
+            f"{where}: wavelength has shape {wavelength.shape} and type {wavelength.dtype}; "
+            f"expected float64 of shape {expected}, one per column"
+        )
+    steps = np.diff(wavelength)
+    if not np.isfinite(wavelength).all() or (steps <= 0).any() or wavelength[0] <= 0:
+        raise InputError(
+            f"{where}: wavelengths must be positive and increase; "
+            f"they run from {wavelength[0]:g} to {wavelength[-1]:g}"
+        )
+
+
+def _check_row_values(dataset: Dataset, where: str) -> None:
+    for name, values in dataset.row_values.items():
+        if values.shape != (dataset.n_rows,) or values.dtype != np.float64:
+            raise InputError(
+                f"{where}: row value '{name}' has shape {values.shape} and type {values.dtype}; "
+                "expected one float64 per row"
+            )
 
 
 def _check_target(dataset: Dataset, where: str) -> None:
@@ -199,7 +324,8 @@ CHECKS = (
     _check_shapes,
     _check_names,
     _check_row_ids,
-    _check_features,
+    _check_wavelength,
+    _check_row_values,
     _check_target,
     _check_group_time_weight,
 )

@@ -64,7 +64,7 @@ def load_dataset(name: str, task: str, data: Mapping[str, Any]) -> Dataset:
     source = options.pop("source", None)
     if source not in SOURCES:
         raise not_among(where, "source", source, SOURCES)
-    _check_options(SOURCES[source], source, options, where)
+    check_options(SOURCES[source], source, options, where)
     dataset = _to_dataset(name, task, SOURCES[source](where, task, **options), where)
     check_dataset(dataset)
     logger.info(
@@ -73,10 +73,16 @@ def load_dataset(name: str, task: str, data: Mapping[str, Any]) -> Dataset:
     return dataset
 
 
-def _check_options(
-    read: Callable[..., Columns], source: str, options: Mapping[str, Any], where: str
+def check_options(
+    read: Callable[..., object], source: str, options: Mapping[str, Any], where: str
 ) -> None:
-    """Compare the options with the keyword-only parameters of the function that takes them."""
+    """Compare the options with the keyword-only parameters of the function that takes them.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown, or one without a default is not given.
+    """
     known = {
         name: parameter.default is parameter.empty
         for name, parameter in inspect.signature(read).parameters.items()

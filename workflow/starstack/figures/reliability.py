@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from starstack.figures.style import (
     BLUE,
-    GREEN,
     GREY,
     ONE_COLUMN,
+    ROLE_COLOURS,
     TWO_COLUMNS,
     check_one_study,
     check_table,
@@ -39,7 +39,6 @@ COLUMNS = (
     "n",
 )
 _FEW = 10
-_COLOURS = {"base": BLUE, "meta": GREEN}
 
 
 @styled
@@ -82,7 +81,7 @@ def plot_reliability(reliability: pd.DataFrame, estimators: Sequence[str] | None
     for number, name in enumerate(names):
         axes = figure.add_subplot(n_rows, n_columns, number + 1)
         part = reliability[reliability["estimator"] == name]
-        _diagram(axes, _pooled(part), _COLOURS.get(part["role"].iloc[0], BLUE))
+        _diagram(axes, _pooled(part), ROLE_COLOURS.get(part["role"].iloc[0], BLUE))
         axes.set_title(heading(name, (width - 0.5) / n_columns))
         first, last = number % n_columns == 0, number + n_columns >= len(names)
         axes.tick_params(labelleft=first, labelbottom=last)

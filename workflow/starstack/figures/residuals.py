@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from starstack.figures.style import (
     BLUE,
-    GREEN,
     GREY,
     ONE_COLUMN,
+    ROLE_COLOURS,
     TWO_COLUMNS,
     check_one_study,
     check_table,
@@ -26,7 +26,6 @@ from starstack.figures.style import (
 )
 
 COLUMNS = ("study", "estimator", "role", "row_id", "output", "observed", "predicted")
-_COLOURS = {"base": BLUE, "meta": GREEN}
 # Above this many points a vector file becomes slow to open, so they are drawn as pixels.
 _MANY = 3000
 _STEPS = [1, 2, 2.5, 5, 10]
@@ -45,7 +44,8 @@ def plot_residuals(
     predictions : DataFrame
         Rows of predictions.csv of one regression study.
     estimators : sequence of str, optional
-        Which estimators; by default all meta-learners, or all base models if there is none.
+        Which estimators; by default all meta-learners and networks, or all base models if
+        there are none.
     labels : mapping of str to str, optional
         Words and unit of a target by its name, such as ``{"teff": "Teff (K)"}``.
 
@@ -65,8 +65,8 @@ def plot_residuals(
     check_table(predictions, COLUMNS, "predictions")
     check_one_study(predictions, "predictions")
     known = unique(predictions["estimator"])
-    metas = unique(predictions.loc[predictions["role"] == "meta", "estimator"])
-    names = choose(known, estimators or metas, "predictions: estimator")
+    final = unique(predictions.loc[predictions["role"] != "base", "estimator"])
+    names = choose(known, estimators or final, "predictions: estimator")
     targets = unique(predictions["output"])
     panels = [(name, target) for name in names for target in targets]
     n_columns = _columns(len(names), len(targets))
@@ -111,7 +111,7 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str, *, room: flo
     observed, predicted = rows["observed"].to_numpy(), rows["predicted"].to_numpy()
     residual = predicted - observed
     style = {
-        "color": _COLOURS.get(rows["role"].iloc[0], BLUE),
+        "color": ROLE_COLOURS.get(rows["role"].iloc[0], BLUE),
         "marker": "o",
         "markersize": 2.5 if len(rows) < 500 else 1.2,
         "markeredgewidth": 0,

@@ -1,5 +1,6 @@
-"""Scores of base models and meta-learners, with error bars."""
+"""Scores of base models, meta-learners and networks, with error bars."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -110,7 +111,7 @@ def plot_scores(scores: pd.DataFrame, metrics: Sequence[str] | None = None) -> F
 def _slots(part: pd.DataFrame) -> dict[tuple[str, str], str]:
     """List the lines of a panel: (role, estimator) -> name, with a heading before each role."""
     slots = {}
-    for role in ("base", "meta"):
+    for role in ("base", "meta", "network"):
         names = unique(part.loc[part["role"] == role, "estimator"])
         if names:
             slots[role, ""] = label(role)
@@ -159,7 +160,9 @@ def _panel(axes: Axes, part: pd.DataFrame, *, names: bool) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.8 else (1,)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
-    axes.set_xlabel(_axis_label(part["metric"].iloc[0]))
+    # A letter of 8 points is 0.066 inches wide on average.
+    width = axes.get_figure().get_figwidth() / axes.get_gridspec().ncols - 0.3
+    axes.set_xlabel(textwrap.fill(_axis_label(part["metric"].iloc[0]), int(width / 0.066)))
 
 
 def _spans_decades(part: pd.DataFrame) -> bool:

@@ -28,10 +28,14 @@ ONE_COLUMN, TWO_COLUMNS = 3.46, 7.09
 LABELS: dict[str, str] = {
     "base": "Base models",
     "meta": "Meta-learners",
+    "network": "Networks",
     "out-of-fold": "out-of-fold",
     "cross-validated": "cross-validated",
     "test": "test",
     "in-sample": "in-sample (leaks)",
+    "teff": "Teff (K)",
+    "logg": "log g (dex)",
+    "fe_h": "[Fe/H] (dex)",
     "error_correlation": "Error correlation",
     "q_statistic": "Q statistic",
     "disagreement": "Disagreement (share of rows)",
@@ -39,6 +43,8 @@ LABELS: dict[str, str] = {
     "fit_base": "fit base models",
     "assemble_meta_features": "assemble meta-features",
     "fit_meta": "fit meta-learners",
+    "load_spectra": "load or simulate spectra",
+    "train_network": "train networks",
 }
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
@@ -50,6 +56,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
     "#56B4E9",
 )
 GREY = "#767676"
+ROLE_COLOURS = {"base": BLUE, "meta": GREEN, "network": PURPLE}
 BAND = "#F3F3F3"  # behind what belongs to one row
 
 # Shape and colour of a score say which figure it is, so that no colour is needed to tell them.

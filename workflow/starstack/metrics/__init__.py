@@ -6,6 +6,8 @@ _EXPORTS = {
     "METRICS": "scores",
     "Metric": "scores",
     "Score": "scores",
+    "error_statistics": "errors",
+    "error_table": "errors",
     "reliability_table": "reliability",
     "score": "scores",
 }

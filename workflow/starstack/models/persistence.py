@@ -31,6 +31,12 @@ _TRUSTED_FOR = {
         "starstack.stacking.layout.MetaFeatureLayout",
         "starstack.stacking.members.Member",
     ),
+    # A network is stored as the bytes of a .keras file, which is read in Keras's safe mode.
+    "networks": (
+        "starstack.networks.estimators.KerasClassifier",
+        "starstack.networks.estimators.KerasRegressor",
+        "starstack.networks.persistence.FittedNetwork",
+    ),
     # skops warns that a crafted file can hold node indices that point outside a tree and crash
     # the process that predicts (it cannot run code). Our files are written by our own jobs.
     "trees": (
@@ -172,9 +178,9 @@ def dump_models(
         }
         with ZipFile(path, "w") as target:
             for name, content in members.items():
-                _write_member(target, name, content)
+                write_member(target, name, content)
             for old, new in numbering.files.items():
-                _write_member(target, new, _without_padding(source.read(old)))
+                write_member(target, new, _without_padding(source.read(old)))
 
 
 def load_models(path: str | Path, trusted_types: Sequence[str] = ()) -> dict[str, Any]:
@@ -290,8 +296,11 @@ def _to_json(content: Any) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _write_member(target: ZipFile, name: str, content: bytes) -> None:
+def write_member(
+    target: ZipFile, name: str, content: bytes, compress_type: int = ZIP_DEFLATED
+) -> None:
+    """Write one member of a zip file; equal contents give equal bytes everywhere."""
     # Time, system and permissions would differ between two runs and two machines.
     info = ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     info.create_system, info.external_attr = 3, 0o644 << 16
-    target.writestr(info, content, compress_type=ZIP_DEFLATED, compresslevel=COMPRESSION)
+    target.writestr(info, content, compress_type=compress_type, compresslevel=COMPRESSION)

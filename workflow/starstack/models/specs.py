@@ -165,6 +165,9 @@ def _instantiate(spec: Mapping[str, Any], allowed_packages: Sequence[str], where
         )
         for name, value in given.items()
     }
+    if "allowed_packages" in constraints:
+        # A class that imports by name itself does so by the same list.
+        params["allowed_packages"] = tuple(allowed_packages)
     try:
         built = cls(**params)
         # scikit-learn checks values only in fit; asked for here, a typo costs no job.

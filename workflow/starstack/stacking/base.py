@@ -32,7 +32,7 @@ from starstack.stacking.already_fitted import align, check_estimators, stored_pr
 from starstack.stacking.cross_fit import cross_fit
 from starstack.stacking.folds import draw_folds
 from starstack.stacking.layout import assemble_meta_features
-from starstack.stacking.members import accepts_sample_weight, make_member, predict_member
+from starstack.stacking.members import fit_argument, make_member, predict_member
 from starstack.stacking.meta_learners import build_meta_learner, fit_meta_learner
 from starstack.stacking.risk import risk_table
 from starstack.stacking.seen_rows import is_single_precision, row_keys
@@ -255,7 +255,7 @@ class BaseStacking(TransformerMixin, _BaseComposition, metaclass=ABCMeta):
         """How often a row counts as trained on: its weight, if every base model heeds weights."""
         if sample_weight is None or not self.refit:
             return np.ones(n_rows)
-        heeded = all(accepts_sample_weight(m.estimator) for m in self._members.values())
+        heeded = all(fit_argument(m.estimator, "sample_weight") for m in self._members.values())
         return sample_weight if heeded else np.ones(n_rows)
 
     def _check_blend(self) -> None:

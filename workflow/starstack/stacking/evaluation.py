@@ -24,47 +24,60 @@ class Evaluation:
     ----------
     dataset, split : Dataset, Split
         The study's data and split.
-    features : StoredFeatures
-        Predictions of the base models.
+    features : StoredFeatures or None
+        Predictions of the base models, if the study has any.
     meta_predictions : mapping of str to mapping of str to (row ids, ndarray)
         For each meta-learner its ``cross-validated`` and ``test`` predictions.
     in_sample : sequence of str
         Meta-learners trained on in-sample predictions: what their cross-validation promises is
         labelled ``in-sample``, never ``cross-validated``.
+    network_predictions : mapping of str to mapping of str to (row ids, ndarray), optional
+        For each network of the study its ``test`` predictions; other rows are not looked at.
     """
 
     def __init__(
         self,
         dataset: Dataset,
         split: Split,
-        features: StoredFeatures,
+        features: StoredFeatures | None,
         meta_predictions: Mapping[str, RowPredictions],
         in_sample: Sequence[str] = (),
+        network_predictions: Mapping[str, RowPredictions] | None = None,
     ) -> None:
         self.dataset = dataset
         self.outputs = dataset.classes or dataset.target_names
-        self.kinds = features.kinds
+        self.kinds = features.kinds if features else {}
         self._row = {name: i for i, name in enumerate(dataset.row_id.tolist())}
+        # (estimator, role, figure) -> rows and predictions of shape (rows, c)
+        self.found: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray]] = {}
+        if features:
+            self._add_base_models(features, split)
+        for meta, predictions in meta_predictions.items():
+            for name, (row_id, values) in predictions.items():
+                promised = IN_SAMPLE if meta in in_sample else name
+                self._add(meta, "meta", "test" if name == "test" else promised, row_id, values)
+        for network, predictions in (network_predictions or {}).items():
+            self._add(network, "network", "test", *predictions["test"])
+
+    def _add_base_models(self, features: StoredFeatures, split: Split) -> None:
         train, test = split.train_rows(), np.flatnonzero(split.is_test)
         figures = {OUT_OF_FOLD: (OUT_OF_FOLD, train), "test": ("test_refit", test)}
         if IN_SAMPLE in features.blocks:
             figures[IN_SAMPLE] = (IN_SAMPLE, train)
-        # (estimator, role, figure) -> rows and predictions of shape (rows, c)
-        self.found: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray]] = {}
         for model in features.kinds:
             for figure, (block_name, rows) in figures.items():
                 block = features.blocks[block_name].get(model)
                 if block is not None and len(rows):
                     kept = ~np.isnan(block).any(axis=1)
                     self.found[model, "base", figure] = rows[kept], block[kept]
-        for meta, predictions in meta_predictions.items():
-            for name, (row_id, values) in predictions.items():
-                promised = IN_SAMPLE if meta in in_sample else name
-                figure = "test" if name == "test" else promised
-                rows = np.array([self._row[i] for i in row_id.tolist()], dtype=int)
-                # In the order of the data, as the base models' are: differences are paired.
-                order = np.argsort(rows)
-                self.found[meta, "meta", figure] = rows[order], values[order]
+
+    def _add(
+        self, estimator: str, role: str, figure: str, row_id: np.ndarray, values: np.ndarray
+    ) -> None:
+        rows = np.array([self._row[i] for i in row_id.tolist()], dtype=int)
+        # In the order of the data, as the base models' are: differences are paired.
+        order = np.argsort(rows)
+        self.found[estimator, role, figure] = rows[order], values[order]
 
     def _interpret(self, estimator: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """Say what a block of predictions is, as :func:`prediction_scores` takes it."""

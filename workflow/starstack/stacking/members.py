@@ -85,27 +85,52 @@ def make_member(estimator: BaseEstimator, *, task: str, n_outputs: int) -> Membe
     return Member(estimator, "predict", "value", n_outputs, width)
 
 
-def accepts_sample_weight(estimator: BaseEstimator) -> str | None:
-    """Name the fit argument that carries sample weights, or None if there is none.
+def fit_argument(estimator: BaseEstimator, argument: str) -> str | None:
+    """Name the argument of ``fit`` by which an argument reaches a model, also in a pipeline.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A model, a pipeline that ends in one, or a ``MultiOutputRegressor`` around one.
+    argument : str
+        ``sample_weight``, ``groups`` or ``layout``.
+
+    Returns
+    -------
+    str or None
+        None if the model has no such argument.
 
     Examples
     --------
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.neighbors import KNeighborsRegressor
-    >>> accepts_sample_weight(make_pipeline(Ridge()))
+    >>> fit_argument(make_pipeline(Ridge()), "sample_weight")
     'ridge__sample_weight'
-    >>> accepts_sample_weight(KNeighborsRegressor()) is None
+    >>> fit_argument(KNeighborsRegressor(), "sample_weight") is None
     True
     """
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
-        inner = None if last in (None, "passthrough") else accepts_sample_weight(last)
+        inner = None if last in (None, "passthrough") else fit_argument(last, argument)
         return None if inner is None else f"{name}__{inner}"
     if isinstance(estimator, MultiOutputRegressor):
-        # Its fit has the argument whatever it wraps, and hands on every other one.
-        return accepts_sample_weight(estimator.estimator)
-    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+        # Its fit has sample_weight whatever it wraps, and hands on every other argument.
+        return fit_argument(estimator.estimator, argument)
+    return argument if has_fit_parameter(estimator, argument) else None
+
+
+def fit_arguments(estimator: BaseEstimator, **values: object) -> dict[str, object]:
+    """Collect those arguments of ``fit`` that are given and that the model takes.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> fit_arguments(Ridge(), sample_weight=[1.0, 2.0], groups=[0, 1])
+    {'sample_weight': [1.0, 2.0]}
+    """
+    named = {fit_argument(estimator, key): v for key, v in values.items() if v is not None}
+    return {name: value for name, value in named.items() if name is not None}
 
 
 def fit_member(
@@ -131,7 +156,8 @@ def fit_member(
     sample_weight : ndarray of shape (n,), optional
         Passed on if the base model accepts it, left out otherwise.
     groups : ndarray of shape (n,), optional
-        Passed on to a ``fit`` that has the argument: a stack as base model folds by them too.
+        Passed on if the base model accepts them: a stack folds by them, a network holds out whole
+        groups for early stopping.
 
     Returns
     -------
@@ -143,11 +169,7 @@ def fit_member(
         X, y = _safe_indexing(X, rows), y[rows]
         sample_weight = None if sample_weight is None else sample_weight[rows]
         groups = None if groups is None else groups[rows]
-    arguments = {}
-    if sample_weight is not None and (name := accepts_sample_weight(estimator)):
-        arguments[name] = sample_weight
-    if groups is not None and has_fit_parameter(estimator, "groups"):
-        arguments["groups"] = groups
+    arguments = fit_arguments(estimator, sample_weight=sample_weight, groups=groups)
     return estimator.fit(X, y, **arguments)
 
 

@@ -13,7 +13,7 @@ from starstack.errors import InputError
 from starstack.models.specs import build_estimator
 from starstack.stacking.blends import BLENDING_METHODS, BlendClassifier, BlendRegressor
 from starstack.stacking.layout import MetaFeatureLayout
-from starstack.stacking.members import accepts_sample_weight
+from starstack.stacking.members import fit_arguments
 
 # The grid of ridge penalties is wide because meta-features come in the units of the target.
 RIDGE_PENALTIES = [10.0**k for k in range(-6, 7)]
@@ -23,17 +23,29 @@ def _entry(cls: type, **options: object) -> tuple[str, dict[str, object]]:
     return f"{cls.__module__}.{cls.__qualname__}", options
 
 
+# One hidden layer on a handful of columns that agree with each other overfits soon: a penalty,
+# and whole fifths of the rows held out to stop by.
+DENSE_OPTIONS = {
+    "build_params": {"weight_decay": 1e-2},
+    "epochs": 200,
+    "validation_fraction": 0.2,
+    "patience": 15,
+}
+
 # Short name -> path of the class, and what the name itself sets. The classes are imported above
-# rather than named by text, so that whoever reads the imports sees what is used.
+# rather than named by text, so that whoever reads the imports sees what is used; all but networks,
+# which are another room of this floor.
 META_LEARNERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
     "classification": {
         "logistic": _entry(LogisticRegression),
         "ridge": _entry(RidgeClassifierCV, alphas=RIDGE_PENALTIES),
+        "dense": ("starstack.networks.estimators.KerasClassifier", DENSE_OPTIONS),
         **{method: _entry(BlendClassifier, method=method) for method in BLENDING_METHODS},
     },
     "regression": {
         "ridge": _entry(RidgeCV, alphas=RIDGE_PENALTIES),
         "lasso": _entry(LassoCV),
+        "dense": ("starstack.networks.estimators.KerasRegressor", DENSE_OPTIONS),
         **{method: _entry(BlendRegressor, method=method) for method in BLENDING_METHODS},
     },
 }
@@ -135,14 +147,7 @@ def fit_meta_learner(
     takes_one = not get_tags(estimator).target_tags.multi_output
     if y.ndim == 2 and takes_one and not has_fit_parameter(estimator, "layout"):
         estimator = MultiOutputRegressor(estimator)
-    arguments: dict[str, object] = {}
-    if has_fit_parameter(estimator, "layout"):
-        arguments["layout"] = layout
-    if groups is not None and has_fit_parameter(estimator, "groups"):
-        arguments["groups"] = groups
-    weight = None if sample_weight is None else accepts_sample_weight(estimator)
-    if weight:
-        arguments[weight] = sample_weight
+    arguments = fit_arguments(estimator, layout=layout, sample_weight=sample_weight, groups=groups)
     return estimator.fit(Z, y, **arguments)
 
 

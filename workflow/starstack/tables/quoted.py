@@ -34,14 +34,7 @@ def _best(scores: pd.DataFrame, role: str, greater_is_better: bool) -> dict | No
     return {
         "name": name,
         "chosen_by": CHOSEN_BY[role],
-        "scores": {
-            row["figure"]: {
-                "value": _plain(row["value"]),
-                "standard_error": _plain(row["standard_error"]),
-                "n": int(row["n"]),
-            }
-            for row in figures.to_dict("records")
-        },
+        "scores": {row["figure"]: _figure(row) for row in figures.to_dict("records")},
     }
 
 
@@ -135,11 +128,26 @@ def numbers(
             outputs[output or "all"] = {
                 **{_NAMES[role]: found for role, found in best.items()},
                 "stack_minus_best_base": _difference(paired, output, best["base"], best["meta"]),
+                "networks": _networks(part),
             }
         result[study] = {"metric": metric, "greater_is_better": greater, "outputs": outputs}
         if of_weights is not None and not of_weights.empty:
             result[study]["weights"] = _weights(of_weights)
     return result
+
+
+def _networks(scores: pd.DataFrame) -> dict:
+    """List the test scores of a study's networks, by name."""
+    rows = scores[(scores["role"] == "network") & (scores["figure"] == "test")]
+    return {row["estimator"]: _figure(row) for row in rows.to_dict("records")}
+
+
+def _figure(row: dict) -> dict:
+    return {
+        "value": _plain(row["value"]),
+        "standard_error": _plain(row["standard_error"]),
+        "n": int(row["n"]),
+    }
 
 
 def _weights(weights: pd.DataFrame) -> dict:

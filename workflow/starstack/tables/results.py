@@ -70,6 +70,24 @@ RESULT_TABLES: dict[str, dict[str, type]] = {
         "standard_error": float,
         "n": int,
     },
+    "errors": {
+        "study": str,
+        "estimator": str,
+        "role": str,
+        "output": str,
+        "snr": str,
+        "statistic": str,
+        "value": float,
+        "standard_error": float,
+        "n": int,
+    },
+    "history": {
+        "study": str,
+        "network": str,
+        "epoch": int,
+        "quantity": str,
+        "value": float,
+    },
     "runtime": {
         "study": str,
         "rule": str,
@@ -80,6 +98,12 @@ RESULT_TABLES: dict[str, dict[str, type]] = {
         "threads": int,
     },
 }
+
+
+def empty_table(name: str) -> pd.DataFrame:
+    """Make a result table without rows, for a study that has nothing to put in it."""
+    columns = RESULT_TABLES[name].items()
+    return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns})
 
 
 def write_csv(table: pd.DataFrame, path: str | Path, *, index: bool = False) -> None:

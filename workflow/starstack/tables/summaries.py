@@ -17,6 +17,9 @@ _FIGURE_HEADERS = {
 }
 BIAS = "(bias)"
 
+# Roles in the order of the tables, and what a reader sees.
+_ROLES = {"base": "base model", "meta": "meta-learner", "network": "network"}
+
 
 def require_columns(table: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
     """Refuse a table that lacks columns, naming all of them."""
@@ -80,11 +83,11 @@ def score_table(scores: pd.DataFrame) -> pd.DataFrame:
             tuple(row[c] for c in keep): Measurement(row["value"], row["standard_error"])
             for row in part.to_dict("records")
         }
-    order = scores.assign(is_meta=scores["role"] == "meta")
+    order = scores.assign(role_number=scores["role"].map(list(_ROLES).index))
     order["study_number"] = order["study"].map(
         {s: i for i, s in enumerate(_unique(order["study"]))}
     )
-    order = order.sort_values(["study_number", "is_meta"], kind="stable")
+    order = order.sort_values(["study_number", "role_number"], kind="stable")
     rows = _unique(order[keep].apply(tuple, axis=1))
     # Columns of one metric stand together, in the order of the metrics; test comes last.
     metrics = list(dict.fromkeys(metric for metric, _ in columns))
@@ -94,9 +97,8 @@ def score_table(scores: pd.DataFrame) -> pd.DataFrame:
         columns=pd.MultiIndex.from_tuples(keys),
         dtype=object,
     )
-    words = {"base": "base model", "meta": "meta-learner"}
     named = [
-        [words.get(part, part) if c == "role" else part for part in column]
+        [_ROLES[part] if c == "role" else part for part in column]
         for c, column in zip(keep, zip(*rows, strict=True), strict=True)
     ]
     table.index = pd.MultiIndex.from_arrays(named, names=[identity[c] for c in keep])

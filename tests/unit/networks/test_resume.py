@@ -1,0 +1,114 @@
+"""A run that is killed goes on, and ends as if nothing had been."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from starstack.data.dataset import Dataset
+from starstack.networks.checkpoints import FILE_NAME
+from starstack.networks.options import TrainingOptions
+from starstack.networks.streaming import Stream
+from starstack.networks.training import train_network
+
+# All that has a state: dropout and noise, moments, averages, the rate, callbacks, best weights.
+OPTIONS = {
+    "epochs": 9,
+    "batch_size": 16,
+    "learning_rate": 0.1,
+    "noise": True,
+    "schedule": "reduce_on_plateau",
+    "plateau_patience": 1,
+    "patience": 6,
+    "average_momentum": 0.8,
+    "checkpoint_seconds": 0.0,
+}
+KILLED_IN = 5
+
+
+def train(folder=None, **changes):
+    rng = np.random.default_rng(0)
+    n, p = 160, 5
+    X = rng.normal(size=(n, p)).astype(np.float32)
+    dataset = Dataset(
+        name="made",
+        task="regression",
+        X=X,
+        X_error=np.full((n, p), 0.3, np.float32),
+        y=np.tanh(X[:, :2]) * [400.0, 1.0],
+        row_id=np.arange(n).astype(str),
+        feature_names=tuple("abcde"),
+        target_names=("teff", "logg"),
+    )
+    return train_network(
+        dataset,
+        np.arange(n),
+        TrainingOptions(**(OPTIONS | changes)),
+        build="dense",
+        build_params={"units": [12], "dropout": 0.2, "normalization": "batch"},
+        seed=2,
+        checkpoint_folder=folder,
+    )
+
+
+def die_in_the_middle(folder):
+    """Train, and end as a killed process does, in the middle of an epoch."""
+    whole = Stream.batches
+
+    def some(self, epoch):
+        for number, batch in enumerate(whole(self, epoch)):
+            if (epoch, number) == (KILLED_IN, 4):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+    Stream.batches = some
+    train(folder)
+
+
+def weights_of(network):
+    return np.concatenate([np.ravel(weight) for weight in network.model.get_weights()])
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return train()
+
+
+def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path, undisturbed, caplog):
+    code = f"import runpy; runpy.run_path({__file__!r})['die_in_the_middle']({str(tmp_path)!r})"
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with caplog.at_level(logging.INFO):
+        network, history = train(tmp_path)
+    assert f"training goes on after epoch {KILLED_IN} of 9" in caplog.text
+    expected, expected_history = undisturbed
+    np.testing.assert_allclose(weights_of(network), weights_of(expected), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(history["value"], expected_history["value"], rtol=1e-5)
+    assert history["quantity"].tolist() == expected_history["quantity"].tolist()
+    rates = history.loc[history["quantity"] == "learning_rate", "value"]
+    assert rates.nunique() > 1, "the schedule has to be at work for this test to mean something"
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch, undisturbed):
+    first, _ = train(tmp_path)
+    monkeypatch.setattr(Stream, "batches", lambda *_: pytest.fail("trained again"))
+    second, history = train(tmp_path)
+    np.testing.assert_array_equal(weights_of(second), weights_of(first))
+    np.testing.assert_array_equal(weights_of(second), weights_of(undisturbed[0]))
+    np.testing.assert_array_equal(history["value"], undisturbed[1]["value"])
+
+
+def test_a_checkpoint_of_other_options_or_a_damaged_one_is_not_used(tmp_path, caplog, undisturbed):
+    train(tmp_path, epochs=2)
+    with caplog.at_level(logging.INFO):
+        train(tmp_path, epochs=3)
+    assert "belongs to other data, options or another seed" in caplog.text
+    path = tmp_path / FILE_NAME
+    path.write_bytes(path.read_bytes()[:-100])
+    network, _ = train(tmp_path)
+    assert "is damaged" in caplog.text
+    np.testing.assert_array_equal(weights_of(network), weights_of(undisturbed[0]))

@@ -1,0 +1,193 @@
+"""A survey of spectra drawn from a Cannon model: labels of real stars, fluxes of a fit to them.
+
+The Cannon (Ness et al. 2015, ApJ 808, 16) models the flux of each pixel as a polynomial of degree
+two in the labels ℓ, here centred on a baseline, d = ℓ - ℓ₀:
+
+    f(d) = c₀ + Σᵢ cᵢ dᵢ + Σᵢ≤ⱼ cᵢⱼ dᵢ dⱼ + noise of standard deviation `scatter`.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+
+from starstack.data.names import not_among
+from starstack.errors import InputError
+from starstack.seeds import derive_seed
+from starstack.spectra.apogee import wavelength
+from starstack.spectra.normalisation import check_grid, choose_pixels
+from starstack.spectra.survey import Run, Survey, draw_snr, name_visits, observed
+
+LABELS = ("teff", "logg", "fe_h", "alpha_fe")
+
+# Labels are drawn between a star and one of this many neighbours.
+_NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class CannonModel:
+    """A quadratic model of spectra.
+
+    Attributes
+    ----------
+    coeffs : ndarray, shape (15, p)
+        For 4 labels: constant, 4 linear and 10 quadratic terms, (0, 0), (0, 1), …, (3, 3).
+    baseline : ndarray, shape (4,)
+        Teff in K, logg, [Fe/H], [α/Fe] of the centre.
+    scatter : ndarray, shape (p,)
+        Standard deviation of real stars about the model.
+    training_labels : ndarray, shape (m, 4)
+        Labels of the stars that it was fitted to; it holds in their convex hull only.
+    bad : ndarray of bool, shape (p,)
+        Pixels that should not be used.
+    """
+
+    coeffs: np.ndarray
+    baseline: np.ndarray
+    scatter: np.ndarray
+    training_labels: np.ndarray
+    bad: np.ndarray
+
+    def flux(self, labels: np.ndarray, kept: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Return the model spectra, shape (n, p), for labels of shape (n, 4)."""
+        d = labels - self.baseline
+        i, j = np.triu_indices(d.shape[1])
+        terms = np.column_stack([np.ones(len(d)), d, d[:, i] * d[:, j]])
+        return terms @ self.coeffs[:, kept].astype(np.float64)
+
+
+def read_model(path: str | PathLike[str], where: str) -> CannonModel:
+    """Read a model from an .npz file, without pickle.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, an array is missing or of the wrong shape, or the
+        wavelengths are not those of DR12.
+    """
+    where = f"{where}: {path}"
+    names = ("coeffs", "baseline", "scatter", "training_labels", "wavelength")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for name in names:
+                if name not in file.files:
+                    raise not_among(where, "array", name, file.files)
+            arrays = {name: file[name] for name in names}
+            bad = file["apogee_mask"].astype(bool) if "apogee_mask" in file.files else None
+    except FileNotFoundError:
+        raise InputError(f"{where}: there is no such file; correct data.path") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: cannot be read as .npz ({error})") from error
+    check_grid(arrays.pop("wavelength"), wavelength(), where)
+    n_labels, n_pixels = len(LABELS), len(wavelength())
+    n_terms = 1 + n_labels + n_labels * (n_labels + 1) // 2
+    shapes = {
+        "coeffs": (n_terms, n_pixels),
+        "baseline": (n_labels,),
+        "scatter": (n_pixels,),
+        "training_labels": (len(arrays["training_labels"]), n_labels),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise InputError(f"{where}: {name} has shape {arrays[name].shape}; expected {shape}")
+    return CannonModel(**arrays, bad=np.zeros(n_pixels, dtype=bool) if bad is None else bad)
+
+
+def draw_labels(model: CannonModel, n: int, jitter: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw labels near those of real stars, never out of their convex hull.
+
+    Each is the labels of a star, moved towards one of its ten nearest neighbours (in units of the
+    standard deviation of each label) by a part of the way that is uniform between 0 and `jitter`
+    (Chawla et al. 2002, J. Artif. Intell. Res. 16, 321).
+
+    Returns
+    -------
+    ndarray, shape (n, 4)
+    """
+    from scipy.spatial import cKDTree
+
+    labels = model.training_labels.astype(np.float64)
+    scaled = labels / labels.std(axis=0)
+    star = rng.integers(len(labels), size=n)
+    count = min(_NEIGHBOURS, len(labels) - 1)
+    _, nearest = cKDTree(scaled).query(scaled[star], k=count + 1)
+    neighbour = nearest[np.arange(n), rng.integers(1, count + 1, size=n)]
+    part = rng.uniform(0, jitter, size=(n, 1))
+    return labels[star] + part * (labels[neighbour] - labels[star])
+
+
+def read_cannon(
+    run: Run,
+    *,
+    path: str | PathLike[str],
+    n_stars: int = 2000,
+    visits_per_star: int = 1,
+    snr: Sequence[float] = (20.0, 300.0),
+    bad_pixels: float = 0.02,
+    jitter: float = 1.0,
+    scatter: bool = False,
+    mask: bool = True,
+    chips: Sequence[str] = ("blue", "green", "red"),
+    drop_edge_pixel: bool = False,
+    pixel_step: int = 1,
+) -> Survey:
+    """Draw stars from a Cannon model, and observe them.
+
+    Parameters
+    ----------
+    run : Run
+    path : path
+        The model, see `read_model`.
+    n_stars, visits_per_star : int
+        Their product is the number of spectra. The visits of a star differ by their noise.
+    snr : sequence of float
+        The lowest and the highest signal-to-noise ratio of the median pixel; log-uniform.
+    bad_pixels : float
+        Expected share of pixels that are masked, besides those that the model calls bad.
+    jitter : float
+        How far labels move from those of a real star, see `draw_labels`.
+    scatter : bool
+        Whether noiseless spectra scatter about the model as real stars do.
+    mask : bool
+        Whether the pixels that the model calls bad are masked.
+    chips, drop_edge_pixel, pixel_step
+        See `starstack.spectra.normalisation.choose_pixels`.
+    """
+    pixels = choose_pixels(chips=chips, drop_edge_pixel=drop_edge_pixel, pixel_step=pixel_step)
+    model = read_model(path, run.where)
+    rng = np.random.default_rng(derive_seed(run.seed, "stars"))
+    stars = draw_labels(model, n_stars, jitter, rng)
+    labels = np.repeat(stars, visits_per_star, axis=0)
+    row_id, group = name_visits(n_stars, visits_per_star)
+    ratios = draw_snr(len(row_id), snr, run)
+    scatter_seed = derive_seed(run.seed, "scatter")
+
+    def synthesise(rows: slice) -> np.ndarray:
+        flux = model.flux(labels[rows], pixels.kept)
+        if scatter:
+            # The scatter belongs to the star: all its visits have the same.
+            for row, spectrum in enumerate(flux, start=rows.start):
+                own = np.random.default_rng([scatter_seed, row // visits_per_star])
+                spectrum += model.scatter[pixels.kept] * own.standard_normal(len(spectrum))
+        return flux
+
+    return Survey(
+        targets=dict(zip(LABELS[:3], labels.T[:3], strict=True)),
+        pixels=pixels,
+        blocks=observed(
+            synthesise,
+            ratios,
+            pixels,
+            run,
+            bad_pixels=bad_pixels,
+            always_bad=model.bad[pixels.kept] if mask else None,
+        ),
+        row_id=row_id,
+        group=group,
+        row_values={"snr": ratios, "alpha_fe": labels[:, 3]},
+        provenance={"source": "cannon", "path": str(path)},
+    )

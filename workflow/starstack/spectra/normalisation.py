@@ -1,0 +1,226 @@
+"""From fluxes and errors to features: which pixels, normalised by chip, bad ones masked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from starstack.data.checks import check_errors, no_good_pixel
+from starstack.data.names import not_among
+from starstack.errors import InputError
+from starstack.spectra.apogee import LOG_STEP, PixelGrid, pixel_grid
+
+# What a masked pixel holds: the continuum. Its error is infinite.
+FILL = 1.0
+
+# A grid is taken for the expected one if no pixel is further off than this part of a pixel.
+GRID_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """The pixels of a study, among those that the spectra have.
+
+    Attributes
+    ----------
+    width : int
+        Number of pixels that the spectra come with.
+    chips : tuple of slice
+        What is normalised together, in pixels of the incoming spectra.
+    kept : ndarray of int, shape (p,)
+        Which of the incoming pixels become features.
+    wavelength : ndarray, shape (p,), or None
+        Vacuum wavelength of those in Å, where known.
+    names : tuple of str, length p
+        Names of the features: the wavelength to 0.001 Å, or x0, x1, ….
+    """
+
+    width: int
+    chips: tuple[slice, ...]
+    kept: np.ndarray
+    wavelength: np.ndarray | None
+    names: tuple[str, ...]
+
+
+def choose_pixels(
+    grid: PixelGrid | None = None,
+    *,
+    chips: Sequence[str] = ("blue", "green", "red"),
+    drop_edge_pixel: bool = False,
+    pixel_step: int = 1,
+) -> Pixels:
+    """Choose the pixels of an APOGEE grid that become features.
+
+    Parameters
+    ----------
+    grid : PixelGrid, optional
+        By default, the 7214 pixels of DR12.
+    chips : sequence of str
+        Those of ``blue``, ``green`` and ``red`` that are used.
+    drop_edge_pixel : bool
+        Leave out the last of the chosen pixels; all three chips then have the 7213 of StarNet's
+        dense networks.
+    pixel_step : int
+        Keep every how many pixels one.
+
+    Raises
+    ------
+    InputError
+        If there is no chip of that name.
+
+    Examples
+    --------
+    >>> choose_pixels(drop_edge_pixel=True).kept.shape
+    (7213,)
+    >>> choose_pixels(chips=["green"], pixel_step=4).names[:2]
+    ('15881.371', '15882.249')
+    """
+    grid = pixel_grid() if grid is None else grid
+    for chip in chips:
+        if chip not in grid.chips:
+            raise not_among("chips", "chip", chip, grid.chips)
+    spans = [span for chip, span in grid.chips.items() if chip in chips]
+    kept = np.concatenate([np.arange(span.start, span.stop) for span in spans])[::pixel_step]
+    kept = kept[: len(kept) - drop_edge_pixel]
+    return _named(len(grid.combined), tuple(grid.chips.values()), kept, grid.wavelength[kept])
+
+
+def all_pixels(width: int, wavelength: np.ndarray | None, pixel_step: int = 1) -> Pixels:
+    """Take the pixels of an unknown grid as one chip."""
+    kept = np.arange(0, width, pixel_step)
+    at = None if wavelength is None else wavelength[kept]
+    return _named(width, (slice(0, width),), kept, at)
+
+
+def _named(
+    width: int, chips: tuple[slice, ...], kept: np.ndarray, wavelength: np.ndarray | None
+) -> Pixels:
+    if wavelength is None:
+        names = tuple(f"x{index}" for index in kept)
+    else:
+        names = tuple(f"{value:.3f}" for value in wavelength)
+    return Pixels(width, chips, kept, wavelength, names)
+
+
+def check_grid(wavelength: np.ndarray, expected: np.ndarray, where: str) -> None:
+    """Refuse wavelengths that are not those of a logarithmic grid of APOGEE.
+
+    Raises
+    ------
+    InputError
+        If the number of pixels differs, or a wavelength by more than a tenth of a pixel.
+    """
+    if wavelength.shape != expected.shape:
+        raise InputError(
+            f"{where}: has {len(wavelength)} wavelengths; expected {len(expected)}, as the grid has"
+        )
+    off = np.abs(np.log10(wavelength / expected)) / LOG_STEP
+    if not (off <= GRID_TOLERANCE).all():
+        worst = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+        raise InputError(
+            f"{where}: the wavelength grid differs: pixel {worst} is at {wavelength[worst]:.3f} Å, "
+            f"expected {expected[worst]:.3f} Å (vacuum); resample the spectra, or name another grid"
+        )
+
+
+def normalise(
+    flux: np.ndarray, error: np.ndarray | None, bad: np.ndarray, chips: Sequence[slice]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Divide each chip of each spectrum by the median of its good pixels, and the error likewise.
+
+    A chip without a good pixel, or with a median that is not above 0, has no continuum: its
+    pixels are marked in `bad`, which is changed in place.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n, p)
+    error : ndarray, shape (n, p), or None
+        Standard deviations.
+    bad : ndarray of bool, shape (n, p)
+        Pixels that do not count.
+    chips : sequence of slice
+        Which pixels are normalised together.
+
+    Returns
+    -------
+    flux : ndarray of float64, shape (n, p)
+    error : ndarray of float64, shape (n, p), or None
+
+    Examples
+    --------
+    >>> flux, bad = np.array([[2.0, 4.0, 9.0, 5.0]]), np.array([[False, False, True, False]])
+    >>> scaled, error = normalise(flux, 0.1 * flux, bad, [slice(0, 3), slice(3, 4)])
+    >>> scaled.round(2).tolist(), error.round(2).tolist()
+    ([[0.67, 1.33, 3.0, 1.0]], [[0.07, 0.13, 0.3, 0.1]])
+    """
+    scale = np.ones(flux.shape)
+    for chip in chips:
+        good = np.where(bad[:, chip], np.nan, flux[:, chip])
+        some = ~bad[:, chip].all(axis=1)
+        median = np.full(len(flux), np.nan)
+        median[some] = np.nanmedian(good[some], axis=1)
+        none = ~(median > 0)
+        bad[none, chip] = True
+        scale[:, chip] = np.where(none, 1.0, median)[:, np.newaxis]
+    return flux / scale, None if error is None else error / scale
+
+
+def features(
+    flux: np.ndarray,
+    error: np.ndarray | None,
+    bad: np.ndarray,
+    pixels: Pixels,
+    row_id: np.ndarray,
+    where: str,
+    *,
+    by_chip: bool,
+    max_error: float | None = None,
+) -> Mapping[str, np.ndarray]:
+    """Return one block of the tables of a data set.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n, width)
+        Not a number where there is none.
+    error : ndarray, shape (n, width), or None
+        Standard deviations; infinite or not a number where there is none.
+    bad : ndarray of bool, shape (n, width)
+        Further pixels to mask.
+    pixels : Pixels
+        Which pixels are kept, after the normalisation.
+    row_id : ndarray of str, shape (n,)
+        Names of the spectra, for the messages.
+    where : str
+        What the messages begin with.
+    by_chip : bool
+        Whether to divide each chip by its median.
+    max_error : float, optional
+        Pixels with a larger error, in units of the continuum, are masked.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (n, p)
+        ``"X"``, and ``"X_error"`` if there are errors. Masked pixels hold 1 and ``inf``.
+
+    Raises
+    ------
+    InputError
+        For an error of a good pixel that is zero or negative, or a spectrum without a good pixel.
+    """
+    bad = bad | ~np.isfinite(flux)
+    if error is not None:
+        bad |= np.isnan(error) | np.isposinf(error)
+        error = np.where(bad, np.inf, error)
+        names = pixels.names if len(pixels.names) == pixels.width else range(pixels.width)
+        check_errors(error, row_id, names, where)
+    if by_chip:
+        flux, error = normalise(flux, error, bad, pixels.chips)
+    if error is not None and max_error is not None:
+        bad |= error > max_error
+    bad = bad[:, pixels.kept]
+    if (none := bad.all(axis=1)).any():
+        raise no_good_pixel(row_id[none], len(row_id), where)
+    block = {"X": np.where(bad, FILL, flux[:, pixels.kept]).astype(np.float32)}
+    if error is not None:
+        block["X_error"] = np.where(bad, np.inf, error[:, pixels.kept]).astype(np.float32)
+    return block

@@ -1,0 +1,52 @@
+"""Bias and scatter of predicted labels as a table of a paper."""
+
+import pandas as pd
+
+from starstack.tables.measurement import Measurement
+from starstack.tables.summaries import require_columns
+
+_STATISTICS = {
+    "median": "bias",
+    "mad_scatter": "scatter",
+    "standard_deviation": "standard deviation",
+}
+
+
+def errors_table(errors: pd.DataFrame) -> pd.DataFrame:
+    """Lay out errors with one row per estimator and bin of signal-to-noise ratio.
+
+    Base models are given over all rows only: the table would be many pages long.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        Rows of errors.csv of one study.
+
+    Returns
+    -------
+    DataFrame
+        Index Estimator, S/N, n; columns (target, statistic), each a
+        :class:`~starstack.tables.measurement.Measurement` in the target's unit: the median of
+        predicted minus observed, 1.4826 times the median absolute deviation, and the standard
+        deviation.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or the table is empty.
+    """
+    columns = ("estimator", "role", "output", "snr", "statistic", "value", "standard_error", "n")
+    require_columns(errors, columns, "errors")
+    kept = errors[(errors["snr"] == "all") | (errors["role"] != "base")]
+    cells: dict[tuple, dict[tuple, Measurement]] = {}
+    for row in kept.to_dict("records"):
+        cell = cells.setdefault((row["estimator"], row["snr"].replace("-", "–"), row["n"]), {})
+        statistic = _STATISTICS[row["statistic"]]
+        cell[row["output"], statistic] = Measurement(row["value"], row["standard_error"])
+    keys = list(dict.fromkeys(key for cell in cells.values() for key in cell))
+    return pd.DataFrame(
+        [[cell.get(key) for key in keys] for cell in cells.values()],
+        index=pd.MultiIndex.from_tuples(list(cells), names=["Estimator", "S/N", "n"]),
+        columns=pd.MultiIndex.from_tuples(keys),
+        dtype=object,
+    )
