@@ -83,13 +83,20 @@ def builder_sources(entry):
     return class_sources({"class": build}) if build else []
 
 
+def own_files(dotted):
+    """The file of a module in the working directory that a dotted path of the config leads to."""
+    stem = Path(*dotted.split(".")[:-1])
+    candidates = (stem.with_suffix(".py"), stem / "__init__.py")
+    return [path for path in candidates if path.is_file()]
+
+
 def class_sources(spec):
     """Library files behind the classes of a model's spec, which no script names."""
     files = set()
     for _, entry in iter_specs(spec, ""):
         for name in (NAMED_BY_TEXT.get(entry["class"], entry["class"]), builder_of(entry)):
             if name and "." in name:
-                files |= {*name_files(name, WORKFLOW / "starstack")}
+                files |= {*name_files(name, WORKFLOW / "starstack"), *own_files(name)}
     return sorted(os.path.relpath(file) for file in files)
 
 

@@ -48,6 +48,7 @@ rule tabulate:
     params:
         study="{study}",
         title=title_of,
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: write the tables"
     script:

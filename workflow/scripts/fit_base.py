@@ -1,6 +1,6 @@
 """Fit one base model on one fold, or on all folds of a small model in one job."""
 
-from job import job, provenance
+from job import cpu_only, job, provenance
 
 from starstack.data.store import read_dataset
 from starstack.models.persistence import dump_models
@@ -8,6 +8,8 @@ from starstack.models.specs import build_estimator, check_columns
 from starstack.seeds import derive_seed
 from starstack.splits.split import Split
 from starstack.stacking.fold_predictions import fit_folds, write_predictions
+
+cpu_only()
 
 with job(snakemake) as output:
     params = snakemake.params

@@ -1,6 +1,6 @@
 """Fit one meta-learner on the out-of-fold predictions of a study."""
 
-from job import job, provenance
+from job import cpu_only, job, provenance
 
 import logging
 
@@ -16,6 +16,8 @@ from starstack.stacking.meta_fit import (
 from starstack.stacking.meta_learners import build_meta_learner
 from starstack.stacking.stored_features import read_features
 from starstack.tables.results import write_csv
+
+cpu_only()
 
 with job(snakemake) as output:
     params = snakemake.params

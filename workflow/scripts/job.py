@@ -85,6 +85,15 @@ def _limit_tensorflow(threads: int) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+def cpu_only() -> None:
+    """Keep the models of this job off any GPU, and their operations to deterministic ones.
+
+    Jobs of small models run side by side, and each would take the whole memory of the GPU.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["TF_DETERMINISTIC_OPS"] = "1"
+
+
 def _run_has_ended() -> bool:
     """Whether the Snakemake process that started this job is gone.
 

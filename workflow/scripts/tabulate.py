@@ -2,6 +2,8 @@
 
 from job import job
 
+from functools import partial
+
 import pandas as pd
 
 from starstack.tables.errors import errors_table
@@ -21,7 +23,11 @@ TABLES = {
     "weights": ("weights", weight_table, "weights and bias of the meta-learners"),
     "weight_shares": ("weights", weight_share_table, "share of each base model in the weights (%)"),
     "diversity": ("diversity", diversity_matrix, "correlation of the out-of-fold errors"),
-    "errors": ("errors", errors_table, "errors of the test rows, with one standard error"),
+    "errors": (
+        "errors",
+        partial(errors_table, labels=snakemake.params.labels),
+        "errors of the test rows, with one standard error",
+    ),
 }
 
 with job(snakemake) as output:

@@ -13,24 +13,33 @@ from starstack.networks.device import configure_device
 from starstack.networks.options import TrainingOptions
 from starstack.networks.training import train_network
 
+# By number of devices: rows, share of them to validate with, batch. The last validation batches are
+# odd, 15 rows are fewer than a batch, and 3 devices cannot share 256 rows.
+CASES = {2: [(130, 0.1, 20), (15, 0, 20)], 3: [(600, 0.5, 21)]}
 
-def train(device=None):
+
+def train(n, fraction, batch_size, device=None):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(120, 4)).astype(np.float32)
+    X = rng.normal(size=(n, 4)).astype(np.float32)
     dataset = Dataset(
         name="made",
         task="regression",
         X=X,
         y=X[:, :2] * [100.0, 1.0],
-        row_id=np.arange(120).astype(str),
+        row_id=np.arange(n).astype(str),
         feature_names=tuple("abcd"),
         target_names=("teff", "logg"),
     )
-    # The last validation batch and every training batch are shared by the devices.
-    options = TrainingOptions(epochs=4, batch_size=20, learning_rate=0.01, average_momentum=0.5)
+    options = TrainingOptions(
+        epochs=3,
+        batch_size=batch_size,
+        learning_rate=0.01,
+        average_momentum=0.5,
+        validation_fraction=fraction,
+    )
     network, history = train_network(
         dataset,
-        np.arange(120),
+        np.arange(n),
         options,
         build="dense",
         build_params={"units": [8]},
@@ -41,30 +50,36 @@ def train(device=None):
     return {"weights": weights.tolist(), "history": history["value"].tolist()}
 
 
-def train_on_two():
-    """Train on two logical devices, in a process of its own, and print what came out."""
-    device = configure_device("cpu", threads=2, n_devices=2)
+def train_on_several(n_devices):
+    """Train on logical devices, in a process of its own, and print what came out."""
+    device = configure_device("cpu", threads=2, n_devices=n_devices)
     import tensorflow as tf
 
-    config = {
+    found = {
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
         "devices": device.names,
         "replicas": device.strategy.num_replicas_in_sync,
+        "results": [train(*case, device=device) for case in CASES[n_devices]],
     }
-    print(json.dumps(config | train(device)))
+    print(json.dumps(found))
 
 
-def test_two_devices_give_the_result_of_one():
+# TensorFlow joins devices to groups of one size per process.
+@pytest.mark.parametrize("n_devices", CASES)
+def test_several_devices_give_the_result_of_one(n_devices):
     pytest.importorskip("tensorflow")
-    code = f"import runpy; runpy.run_path({__file__!r})['train_on_two']()"
+    code = f"import runpy; runpy.run_path({__file__!r})['train_on_several']({n_devices})"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    found, alone = json.loads(ran.stdout.splitlines()[-1]), train()
-    assert found["devices"] == ["/device:CPU:0", "/device:CPU:1"] and found["replicas"] == 2
-    assert found["threads"] == 2 and not found["tf32"]
-    np.testing.assert_allclose(found["weights"], alone["weights"], rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found["history"], alone["history"], rtol=1e-3)
+    several = json.loads(ran.stdout.splitlines()[-1])
+    assert several["devices"] == [f"/device:CPU:{number}" for number in range(n_devices)]
+    assert several["replicas"] == n_devices and several["threads"] == 2 and not several["tf32"]
+    for found, (n, fraction, batch_size) in zip(several["results"], CASES[n_devices], strict=True):
+        # On one device, batches of as many rows.
+        alone = train(n, fraction, min(batch_size, n) // n_devices * n_devices)
+        np.testing.assert_allclose(found["weights"], alone["weights"], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found["history"], alone["history"], rtol=1e-3)
 
 
 @pytest.fixture

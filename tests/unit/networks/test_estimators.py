@@ -3,6 +3,8 @@ import gc
 import hashlib
 import json
 import random
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,6 +284,102 @@ def test_files_and_copies_predict_the_same(cls, tmp_path):
         assert read.feature_names_in_.tolist() == list(X.columns)
     dump_models({"1": load_models(tmp_path / "m.skops")["1"]}, tmp_path / "again.skops", {})
     assert (tmp_path / "again.skops").read_bytes() == (tmp_path / "m.skops").read_bytes()
+
+
+VALUES = [*KerasClassifier().get_params(), "history_", "n_iter_", "n_features_in_", "_row_shape"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *[lambda stored, key=key: stored["values"].pop(key) for key in VALUES],
+        lambda stored: stored["arrays"].pop("classes_"),
+        lambda stored: stored["arrays"]["classes_"].pop("dtype"),
+        lambda stored: stored["arrays"]["classes_"]["values"].pop(),
+        lambda stored: stored["arrays"]["classes_"]["values"].reverse(),
+        lambda stored: stored.pop("values"),
+        lambda stored: stored.pop("arrays"),
+        lambda stored: stored.update(values=None),
+        lambda stored: stored.update(arrays=[1]),
+        lambda stored: stored["values"].update(predict=3),
+        lambda stored: stored["values"].update(network_=None),
+        lambda stored: stored["values"].update(_one_target=True),
+        lambda stored: stored["values"].update(n_features_in_=5),
+        lambda stored: stored["values"].update(_row_shape=[3]),
+        lambda stored: stored["values"].update(_row_shape="4"),
+        lambda stored: stored["values"].update(feature_names_in_=["a"]),
+    ],
+)
+def test_a_damaged_estimator_is_refused(damage, stored_classifier, tmp_path):
+    shutil.copy(f"{stored_classifier}.keras", tmp_path / "net.keras")
+    content = json.loads(Path(f"{stored_classifier}.json").read_text())
+    damage(content["provenance"]["estimator"])
+    (tmp_path / "net.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"net.json: the estimator in it is damaged") as caught:
+        KerasClassifier.load(tmp_path / "net")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def stored_classifier(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stored") / "net"
+    KerasClassifier(**TINY).fit(*load_iris(return_X_y=True)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_numbers_of_numpy_as_parameters(schedule, tmp_path):
+    X, y = RNG.normal(size=(40, 5)), RNG.normal(size=40)
+    plain = {
+        "epochs": 2, "batch_size": 8, "learning_rate": 0.5, "beta_1": 0.5, "epsilon": 0.25,
+        "validation_fraction": 0.25, "patience": 3, "input_shape": [5], "random_state": 1,
+        "jit_compile": False, "build_params": {"units": [3], "dropout": 0.5},
+    }  # fmt: skip
+    of_numpy = {
+        "epochs": np.int64(2), "batch_size": np.int32(8), "learning_rate": np.float32(0.5),
+        "beta_1": np.float64(0.5), "epsilon": np.float32(0.25), "patience": np.int8(3),
+        "validation_fraction": np.float32(0.25), "input_shape": np.array([5]),
+        "random_state": np.int64(1), "jit_compile": np.bool_(False),
+        "build_params": {"units": [np.int64(3)], "dropout": np.float32(0.5)},
+    }  # fmt: skip
+    expected = KerasRegressor(**plain, learning_rate_schedule=schedule).fit(X, y).predict(X)
+    fitted = KerasRegressor(**of_numpy, learning_rate_schedule=schedule).fit(X, y)
+    fitted.save(tmp_path / "net")
+    np.testing.assert_array_equal(fitted.predict(X), expected)
+    np.testing.assert_array_equal(KerasRegressor.load(tmp_path / "net").predict(X), expected)
+
+
+@pytest.mark.parametrize("shape", [[2.5, 2], [-1, -5], [5.0]])
+def test_an_input_shape_that_is_none(shape):
+    with pytest.raises(InputError, match="input_shape: expected positive integers"):
+        KerasRegressor(input_shape=shape).fit(np.ones((8, 5)), np.arange(8.0))
+
+
+def test_rows_have_the_shape_that_they_had_in_fit(untrained):
+    X = RNG.normal(size=(20, 4, 3))
+    fitted = KerasRegressor("recurrent", build_params={"units": [2]}).fit(X, X[:, 0, 0])
+    assert fitted.predict(X).shape == (20,)
+    for other in (X.reshape(20, 12), X.reshape(20, 4, 3, 1), X[:, :, :2], X.reshape(20, 3, 4)):
+        with pytest.raises(
+            ValueError, match=r"expected rows of shape \(4, 3\)|n_features|features"
+        ):
+            fitted.predict(other)
+    with pytest.raises(InputError, match=r"expected rows of shape \(4, 3\).*got \(4, 3, 1\)"):
+        fitted.predict(X[..., None])
+
+
+def test_groups_of_several_types():
+    X = RNG.normal(size=(4, 2))
+    with pytest.raises(InputError, match="groups: expected labels of one type") as caught:
+        KerasRegressor().fit(X, X[:, 0], groups=["a", "b", "a", None])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_package_exports_by_name():
+    namespace = {}
+    exec("from starstack.networks import *", namespace)
+    assert namespace["KerasClassifier"] is KerasClassifier
+    assert "save_network" in namespace and "import_module" not in namespace
 
 
 def test_files_of_another_class_or_of_what_json_cannot_hold(tmp_path):

@@ -115,6 +115,27 @@ def test_precision(dtype, inner, outer):
     assert keras.config.dtype_policy().name == keras.config.floatx() == "float32"
 
 
+def two_inputs(input_shape):
+    import keras
+
+    inputs = keras.Input(input_shape), keras.Input(input_shape)
+    return keras.Model(inputs, keras.layers.Add()(inputs))
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError, KeyError, IndexError, RuntimeError, TypeError, ZeroDivisionError]
+)
+def test_an_error_of_the_builder_is_named(error):
+    def broken(input_shape):
+        raise error("units\nof it")
+
+    with pytest.raises(
+        InputError, match=rf"network broken: .*\(4,\).*raised {error.__name__}"
+    ) as e:
+        make(broken)
+    assert isinstance(e.value.__cause__, error) and "\n" not in str(e.value)
+
+
 def test_what_cannot_be_built():
     import keras
 
@@ -126,5 +147,11 @@ def test_what_cannot_be_built():
         make(options={"activation": "rleu"})
     with pytest.raises(InputError, match=r"expected a functional keras.Model .* got Dense"):
         make(lambda input_shape: keras.layers.Dense(3))
+    with pytest.raises(InputError, match=r"one input and one output .* got 2 and 1"):
+        make(two_inputs)
+    with pytest.raises(InputError, match=r"got Sequential without inputs; start it with"):
+        make(lambda input_shape: keras.Sequential([keras.layers.Dense(3)]))
+    with pytest.raises(InputError, match=r"expected a functional keras.Model .* got NoneType"):
+        make(lambda input_shape: None)
     with pytest.raises(InputError, match=r"expected a row of features.*got \(8, 8\)"):
         make(lambda s: keras.Sequential([keras.Input(s), keras.layers.ReLU()]), shape=(8, 8))

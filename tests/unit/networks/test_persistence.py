@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 import pickle
 import zipfile
@@ -33,7 +34,9 @@ def fitted(task="regression", n=2, *, build="dense", shape=SHAPE, seed=1):
         classes=("dwarf", "giant", "σ")[:n] if task == "classification" else (),
         input_shape=shape,
         input_scaler=Scaler(np.arange(12.0), np.full(12, 2.0)),
-        target_scaler=Scaler(np.array([2.4e6, 1.0])[:n], np.array([0.5, 3.0])[:n]),
+        target_scaler=Scaler(np.array([2.4e6, 1.0])[:n], np.array([0.5, 3.0])[:n])
+        if task == "regression"
+        else Scaler(0.0, 1.0),
         provenance={"made": "here"},
     )
 
@@ -149,6 +152,55 @@ def test_files_that_are_not_whole_or_not_a_pair(files, tmp_path):
         load_network(*files)
 
 
+FIELDS = (
+    "format_version", "keras_sha256", "task", "target_names", "classes", "input_shape",
+    "input_scaler", "target_scaler", "provenance",
+)  # fmt: skip
+GONE = object()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[(key, GONE) for key in FIELDS],
+        *[(key, None) for key in FIELDS],
+        ("task", "segmentation"),
+        ("target_names", ["Teff"]),
+        ("target_names", [1, 2]),
+        ("classes", ["dwarf", "giant"]),
+        ("input_shape", [12]),
+        ("input_shape", [3, 4]),
+        ("input_shape", [4.0, 3.0]),
+        ("input_scaler", {"mean": 0.0}),
+        ("input_scaler", {"mean": "a", "scale": 1.0}),
+        ("input_scaler", {"mean": [0.0] * 11, "scale": 1.0}),
+        ("input_scaler", {"mean": 0.0, "scale": 0.0}),
+        ("target_scaler", {"mean": [0.0] * 3, "scale": [1.0] * 3}),
+        ("target_scaler", {"mean": 0.0, "scale": float("nan")}),
+    ],
+)
+def test_a_damaged_description_is_refused(key, value, files):
+    save_network(fitted(), *files)
+    content = json.loads(files[1].read_text())
+    assert set(content) == set(FIELDS)
+    content[key] = value
+    if value is GONE:
+        del content[key]
+    files[1].write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"n\.json") as caught:
+        load_network(*files)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("classes", [["a"], ["a", "b", "c"], ["a", "a"], [["a"], ["b"]]])
+def test_classes_that_do_not_fit_are_refused(classes, files):
+    save_network(fitted("classification"), *files)
+    content = json.loads(files[1].read_text()) | {"classes": classes}
+    files[1].write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"n\.json: (classes does not fit|is no whole)"):
+        load_network(*files)
+
+
 def altered(content, change):
     """Change the description of a network in the bytes of its file."""
     import io
@@ -221,3 +273,36 @@ def test_a_registered_layer_is_read():
     model = keras.Model(inputs, Double()(inputs))
     read = model_from_bytes(network_bytes(model), "x")
     assert np.asarray(read(np.ones((1, 3)))).tolist() == [[2.0, 2.0, 2.0]]
+
+
+@pytest.mark.parametrize("module", ["__main__", "my_layers"])
+def test_a_layer_or_function_that_is_not_registered_is_not_written(module, files):
+    import keras
+
+    class Double(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    def double(x):
+        return 2 * x
+
+    Double.__module__ = double.__module__ = module
+    inputs = keras.Input((3,))
+    for layer, name in ((Double(), f"{module}.Double"), (keras.layers.Dense(2, double), "double")):
+        network = dataclasses.replace(fitted(), model=keras.Model(inputs, layer(inputs)))
+        with pytest.raises(InputError, match=rf"this network: holds .*{name}, which Keras does"):
+            save_network(network, *files)
+    assert not any(path.exists() for path in files)
+
+
+def test_a_registered_function_is_read():
+    import keras
+
+    @keras.saving.register_keras_serializable("test_persistence")
+    def thrice(x):
+        return 3 * x
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Activation(thrice)(inputs))
+    read = model_from_bytes(network_bytes(model), "x")
+    assert np.asarray(read(np.ones((1, 3)))).tolist() == [[3.0, 3.0, 3.0]]

@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
 from starstack.data.dataset import Dataset
+from starstack.networks import callbacks, training
 from starstack.networks.checkpoints import FILE_NAME
 from starstack.networks.options import TrainingOptions
 from starstack.networks.streaming import Stream
@@ -25,12 +28,18 @@ OPTIONS = {
     "plateau_patience": 1,
     "patience": 6,
     "average_momentum": 0.8,
-    "checkpoint_seconds": 0.0,
 }
+DENSE = {"units": [12], "dropout": 0.2, "normalization": "batch"}
 KILLED_IN = 5
 
 
-def train(folder=None, **changes):
+def narrow(input_shape, activation="relu", units=12):
+    """Build a network of one hidden layer."""
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, keras.layers.Dense(units, activation=activation)(inputs))
+
+
+def train(folder=None, *, build="dense", build_params=DENSE, **changes):
     rng = np.random.default_rng(0)
     n, p = 160, 5
     X = rng.normal(size=(n, p)).astype(np.float32)
@@ -48,8 +57,8 @@ def train(folder=None, **changes):
         dataset,
         np.arange(n),
         TrainingOptions(**(OPTIONS | changes)),
-        build="dense",
-        build_params={"units": [12], "dropout": 0.2, "normalization": "batch"},
+        build=build,
+        build_params=build_params,
         seed=2,
         checkpoint_folder=folder,
     )
@@ -66,11 +75,17 @@ def die_in_the_middle(folder):
             yield batch
 
     Stream.batches = some
+    callbacks.SECONDS_PER_WRITE = 0
     train(folder)
 
 
 def weights_of(network):
     return np.concatenate([np.ravel(weight) for weight in network.model.get_weights()])
+
+
+@pytest.fixture
+def write_each_epoch(monkeypatch):
+    monkeypatch.setattr(callbacks, "SECONDS_PER_WRITE", 0)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +108,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path, undisturbed, caplog):
     assert rates.nunique() > 1, "the schedule has to be at work for this test to mean something"
 
 
+@pytest.mark.usefixtures("write_each_epoch")
 def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch, undisturbed):
     first, _ = train(tmp_path)
     monkeypatch.setattr(Stream, "batches", lambda *_: pytest.fail("trained again"))
@@ -102,6 +118,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch, undisturbed)
     np.testing.assert_array_equal(history["value"], undisturbed[1]["value"])
 
 
+@pytest.mark.usefixtures("write_each_epoch")
 def test_a_checkpoint_of_other_options_or_a_damaged_one_is_not_used(tmp_path, caplog, undisturbed):
     train(tmp_path, epochs=2)
     with caplog.at_level(logging.INFO):
@@ -112,3 +129,77 @@ def test_a_checkpoint_of_other_options_or_a_damaged_one_is_not_used(tmp_path, ca
     network, _ = train(tmp_path)
     assert "is damaged" in caplog.text
     np.testing.assert_array_equal(weights_of(network), weights_of(undisturbed[0]))
+
+
+@pytest.mark.parametrize(
+    ("write_seconds", "least", "expected"),
+    [
+        (0.4, 0, [1, 2, 3, 4, 5, 6, 7, 8, 9]),  # 20 × 0.4 s are less than an epoch
+        (2.0, 0, [1, 5, 9]),  # 20 × 2 s are four epochs
+        (0.4, 25, [3, 6, 9]),
+    ],
+)
+def test_checkpoints_cost_a_twentieth_of_the_time(
+    tmp_path, monkeypatch, write_seconds, least, expected
+):
+    """Epochs take 10 s, by a clock that stands still between."""
+    now, written = [0.0], []
+    begin = callbacks.Recorder.on_epoch_begin
+
+    def on_epoch_begin(self, epoch, logs=None):
+        begin(self, epoch, logs)
+        now[0] += 10
+
+    def write(folder, state, *_):
+        written.append(len(state["epochs"]))
+        now[0] += write_seconds
+
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(callbacks.Recorder, "on_epoch_begin", on_epoch_begin)
+    monkeypatch.setattr(callbacks, "write_checkpoint", write)
+    network, history = train(tmp_path, patience=None, checkpoint_seconds=least)
+    assert written == expected
+    if expected != [1, 5, 9]:
+        return
+    plain, plain_history = train(patience=None)
+    np.testing.assert_array_equal(weights_of(network), weights_of(plain))
+    np.testing.assert_array_equal(history["value"], plain_history["value"])
+
+
+@pytest.mark.usefixtures("write_each_epoch")
+def test_when_checkpoints_are_written_does_not_make_another_run(tmp_path, caplog):
+    first, _ = train(tmp_path, epochs=2)
+    with caplog.at_level(logging.INFO):
+        second, _ = train(tmp_path, epochs=2, checkpoint_seconds=60.0)
+    assert "training goes on after epoch 2 of 2" in caplog.text
+    assert second.provenance == first.provenance
+
+
+@pytest.mark.usefixtures("write_each_epoch")
+@pytest.mark.parametrize("change", [{"activation": "tanh"}, {"units": 9}])
+def test_a_checkpoint_of_a_changed_builder_is_not_used(tmp_path, caplog, change):
+    def build(input_shape):
+        return narrow(input_shape)
+
+    train(tmp_path, build=build, build_params=None, epochs=2)
+
+    def build(input_shape):  # the same name
+        return narrow(input_shape, **change)
+
+    expected, _ = train(build=build, build_params=None, epochs=2)
+    with caplog.at_level(logging.INFO):
+        found, _ = train(tmp_path, build=build, build_params=None, epochs=2)
+    assert "belongs to other data, options or another seed" in caplog.text
+    np.testing.assert_array_equal(weights_of(found), weights_of(expected))
+
+
+@pytest.mark.usefixtures("write_each_epoch")
+def test_a_checkpoint_with_arrays_of_other_shapes_is_not_used(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(training, "fingerprint", lambda _: "the same")
+    train(tmp_path, build=narrow, build_params=None, epochs=2)
+    expected, _ = train(build=narrow, build_params={"units": 9}, epochs=2)
+    with caplog.at_level(logging.INFO):
+        found, _ = train(tmp_path, build=narrow, build_params={"units": 9}, epochs=2)
+    assert "belongs to another network: training starts anew" in caplog.text
+    assert "goes on" not in caplog.text
+    np.testing.assert_array_equal(weights_of(found), weights_of(expected))

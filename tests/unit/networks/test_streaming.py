@@ -1,5 +1,6 @@
 """Batches from a file: every row once, in an order that can be repeated, with fresh noise."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import h5py
@@ -169,6 +170,42 @@ def test_inputs_are_scaled_and_shaped_and_weights_follow_their_rows():
         np.testing.assert_allclose(inputs[:, :, 0], (TABLE[targets] - mean) / scale, rtol=1e-5)
         np.testing.assert_array_equal(weights, targets / 2)
     assert inputs.dtype == np.float32
+
+
+@pytest.mark.parametrize("n_devices", [1, 2, 3])
+@pytest.mark.parametrize("n_rows", [15, 103, 600])
+def test_devices_can_share_every_batch_evenly(n_devices, n_rows):
+    X = np.arange(600, dtype=np.float32)[:, None]
+    made = Stream(
+        dataset=replace(data(), X=X, y=X[:, 0], row_id=X[:, 0].astype(str), feature_names=("x",)),
+        rows=np.arange(n_rows),
+        targets=X,
+        weights=np.full(600, 2, np.float32),
+        input_scaler=Scaler(0.0, 1.0),
+        input_shape=(1,),
+        seed=1,
+        batch_size=42,
+        n_devices=n_devices,
+    )
+    assert {len(targets) for _, targets, _ in made.batches(0)} == {made.batch_rows}
+    assert made.batch_rows == (42 if n_rows > 42 else n_rows // n_devices * n_devices)
+    assert len(list(made.batches(0))) == made.n_batches
+    blocks = list(made.batches_in_order(np.arange(n_rows)))
+    assert len(blocks) == -(-n_rows // made.block_size)
+    assert all(len(targets) % n_devices == 0 for _, targets, _ in blocks)
+    inputs, targets, weights = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    # Every row counts once; what fills up the last block does not count.
+    np.testing.assert_array_equal(inputs[weights > 0, 0], np.arange(n_rows))
+    np.testing.assert_array_equal(targets, inputs)
+    assert set(weights[:n_rows]) == {2} and not weights[n_rows:].any()
+    assert len(weights) - n_rows < n_devices
+
+
+def test_fewer_rows_than_devices_are_refused():
+    with pytest.raises(
+        InputError, match=r"2 rows to train on .* 3 devices cannot share; lower n_d"
+    ):
+        stream(rows=np.arange(2), n_devices=3)
 
 
 def test_noise_without_errors_is_refused():

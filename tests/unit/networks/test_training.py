@@ -2,6 +2,7 @@
 
 import logging
 
+import keras
 import numpy as np
 import pytest
 
@@ -215,6 +216,36 @@ def test_what_cannot_be_trained(options, message):
 def test_a_row_of_another_shape_is_refused():
     with pytest.raises(InputError, match=r"input_shape \[2, 4\] holds 8 values, a row of X has 6"):
         train_network(data(), TRAIN, TrainingOptions(), build="dense", input_shape=(2, 4), seed=1)
+
+
+class Unregistered(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+class Nameless(Unregistered):
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: keras.layers.Lambda(lambda x: 2 * x), "holds a Lambda layer"),
+        (Unregistered, "Unregistered, which Keras does not know; register"),
+        (lambda: Nameless(object()), "cannot be stored .*; give the layer a get_config"),
+    ],
+)
+def test_what_cannot_be_stored_is_not_trained(monkeypatch, make, message):
+    def build(input_shape):
+        inputs = keras.Input(input_shape)
+        return keras.Model(inputs, make()(inputs))
+
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(InputError, match=message) as caught:
+        train_network(data(), TRAIN, TrainingOptions(), build=build, seed=1)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_log_tells_each_epoch(caplog):

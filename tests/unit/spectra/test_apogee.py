@@ -9,7 +9,7 @@ import pytest
 from starstack.errors import InputError
 from starstack.spectra.apogee import CHIPS, GRIDS, N_PIXELS, pixel_grid, wavelength
 
-SHARED = Path(os.environ.get("STARSTACK_SHARED_DATA", "../shared/data"))
+SHARED = Path(os.environ.get("STARSTACK_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))
 
 
 def test_chips_begin_and_end_where_the_survey_says():

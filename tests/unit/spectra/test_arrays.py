@@ -103,6 +103,70 @@ def test_columns_of_a_table(tmp_path, monkeypatch):
     assert dataset.y.tolist() == [4500, 4600, 5]
 
 
+def table(tmp_path, header, **changes):
+    """Read two lines of a table with these columns: the column number + 1, and twice that."""
+    columns = header.split(",")
+    lines = [",".join(str(k * (c + 1)) for c in range(len(columns))) for k in (1, 2)]
+    (tmp_path / "stars.csv").write_text("\n".join([header, *lines]))
+    data = {"source": "spectra-arrays", "path": str(tmp_path / "stars.csv"), "flux": "f"}
+    data |= {"labels": {"fe_h": "fe_h"}} | changes
+    write_spectra("stars", data, tmp_path / "data.h5", seed=1)
+    return read_dataset(tmp_path / "data.h5", ["X"] + ["X_error"] * ("error" in changes))
+
+
+def test_only_numbered_columns_are_spectra(tmp_path):
+    # Neither a label, nor another column that begins alike, may be among the features.
+    dataset = table(tmp_path, "f0,fe_h,f_err0,f1,flag,f1a,f10")
+    assert dataset.X.tolist() == [[1, 4, 7], [2, 8, 14]]
+    dataset = table(tmp_path, "f0,f1,f2", labels={"y": "f1"}, row_id="f0")
+    assert dataset.X.tolist() == [[3], [6]]
+
+
+@pytest.mark.parametrize("prefix", ["f_err", "f1_", "sigma"])
+def test_errors_are_those_of_their_spectra(tmp_path, prefix):
+    dataset = table(tmp_path, f"f1,f0,{prefix}0,{prefix}1,fe_h", error=prefix, max_error=None)
+    assert dataset.X.tolist() == [[1, 2], [2, 4]]
+    assert dataset.X_error.tolist() == [[4, 3], [8, 6]]
+
+
+@pytest.mark.parametrize(
+    ("header", "changes", "message"),
+    [
+        (
+            "fe_h,flux,e0",
+            {},
+            r"no column is named 'f' and a number, such as 'f0'; correct data\.flux",
+        ),
+        ("fe_h,f0", {"error": "e"}, r"no column is named 'e' and a number, .* data\.error"),
+        ("fe_h,f0,f1,e0", {"error": "e"}, "only one of 'f1' and 'e1' is a column"),
+        ("fe_h,f0,e0,e1", {"error": "e"}, "only one of 'f1' and 'e1' is a column"),
+    ],
+)
+def test_columns_that_are_not_there_or_do_not_match(tmp_path, header, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        table(tmp_path, header, **changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["S", "U", h5py.string_dtype()])
+def test_blanks_around_names_do_not_part_the_visits_of_a_star(load, kind):
+    writer, suffix = (write_npz, ".npz") if kind == "U" else (write_h5, ".h5")
+    stars = np.array([f"{' ' * (row % 2)}2M{row // 2:04d}{' ' * (row % 3)}" for row in range(N)])
+    ids = np.array([f"{row} " for row in range(N)])
+    replaced = {"star": stars.astype(kind), "id": ids.astype(kind)}
+    dataset = load(replaced, writer=writer, suffix=suffix)
+    assert dataset.group.tolist() == [f"2M{row // 2:04d}" for row in range(N)]
+    assert dataset.row_id.tolist() == [str(row) for row in range(N)]
+
+
+def test_errors_of_pixels_that_are_left_out_do_not_matter(load):
+    sigma = arrays()["sigma"]
+    sigma[250, 3] = 0.0
+    assert load({"sigma": sigma}, pixel_step=2).X.shape == (N, P // 2)
+    with pytest.raises(InputError, match=r"column '15227\.273' is 0 in row '2M00250'"):
+        load({"sigma": sigma}, pixel_step=3)
+
+
 def test_a_column_of_an_array_is_named_by_its_number(load):
     dataset = load(labels={"fe_h": "labels:2", "teff": "labels:0"})
     np.testing.assert_array_equal(dataset.y, arrays()["labels"][:, [2, 0]])
@@ -196,6 +260,16 @@ EMPTY[129] = np.nan
             r"label teff \('deep/teff'\) has shape \(7,\); expected \(300,\)",
         ),
         ({"lam": np.ones(7)}, {}, r"wavelength \('deep/lam'\) has shape \(7,\); expected \(12,\)"),
+        (
+            {"lam": np.array([b"a"] * P)},
+            {},
+            r"wavelength \('deep/lam'\) has type <U1; expected numbers, vacuum Å",
+        ),
+        (
+            {"id": np.array([b"\xff\xfe"] * N)},
+            {},
+            r"row_id \('deep/id'\) is not text in UTF-8; encode it as UTF-8",
+        ),
         ({"lam": np.linspace(2, 1, P)}, {}, "wavelengths must be positive and increase"),
         ({"id": np.zeros(N, int)}, {}, "row id '0' occurs 300 times"),
         ({}, {"labels": {"teff": "labels:9"}}, r"label teff .* has shape \(300, 3\)"),
@@ -221,9 +295,40 @@ def test_a_file_that_is_cut_short(load, tmp_path, writer, suffix, keep):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep)])
     data = DATA | {"path": str(path)}
-    with pytest.raises(InputError, match=r"cannot be read \(.+\); the file is cut short") as caught:
+    with pytest.raises(InputError, match=r"cannot be read \(.+\); .*download it again") as caught:
         write_spectra("stars", data, "data.h5", seed=1)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_block_of_the_spectra(tmp_path):
+    values = arrays()
+    with h5py.File(tmp_path / "stars.h5", "w") as file:
+        for name, array in values.items():
+            options = {"chunks": array.shape, "fletcher32": True} if name == "flux" else {}
+            file.create_dataset(name, data=array, **options)
+        at = file["flux"].id.get_chunk_info(0).byte_offset
+    content = bytearray((tmp_path / "stars.h5").read_bytes())
+    content[at] ^= 1
+    (tmp_path / "stars.h5").write_bytes(content)
+    data = DATA | {"path": str(tmp_path / "stars.h5")}
+    with pytest.raises(InputError, match=r"cannot be read \(.+\); .*download it again") as caught:
+        write_spectra("stars", data, tmp_path / "data.h5", seed=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_objects_are_not_read_and_nothing_advises_to(load):
+    flux = arrays()["flux"].astype(object)
+    with pytest.raises(InputError, match="not arrays of numbers or text") as caught:
+        load({"flux": flux}, writer=write_npz, suffix=".npz")
+    assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".csv"])
+def test_a_folder_is_no_file(tmp_path, suffix):
+    (tmp_path / f"stars{suffix}").mkdir()
+    data = DATA | {"path": str(tmp_path / f"stars{suffix}")}
+    with pytest.raises(InputError, match=r": is a folder, expected a file; correct data\.path$"):
+        write_spectra("stars", data, tmp_path / "data.h5", seed=1)
 
 
 def test_a_file_that_is_not_there_or_of_another_kind(tmp_path):

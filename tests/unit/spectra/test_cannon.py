@@ -138,13 +138,41 @@ def test_the_seed_and_nothing_else_decides(load, tmp_path):
         ({"wavelength": wavelength()[:-1]}, "has 7213 wavelengths; expected 7214"),
         ({"coeffs": np.ones((10, 7214))}, r"coeffs has shape \(10, 7214\); expected \(15, 7214\)"),
         ({"scatter": None}, "there is no array 'scatter'; expected one of .*baseline"),
-        ({"training_labels": np.array(["a", None], object)}, "cannot be read as .npz"),
+        (
+            {"training_labels": np.array(["a", None], object)},
+            r"cannot be read as \.npz \(not arrays of numbers or text\); copy or download it",
+        ),
+        ({"training_labels": np.array(5.0)}, r"training_labels has shape \(\); expected \(m, 4\)"),
+        ({"training_labels": np.ones((9, 3))}, r"training_labels has shape \(9, 3\); expected \(m"),
+        ({"training_labels": np.ones((1, 4))}, "training_labels has 1 stars; expected at least 2"),
+        ({"training_labels": np.ones((0, 4))}, "training_labels has 0 stars; expected at least 2"),
+        ({"wavelength": np.array(5.0)}, r"wavelength has shape \(\); expected \(p,\)"),
+        ({"wavelength": wavelength().astype(str)}, "wavelength holds what is not a finite number"),
+        ({"apogee_mask": np.zeros(3, bool)}, r"apogee_mask has shape \(3,\); expected \(7214,\)"),
+        ({"coeffs": np.full((15, 7214), np.nan)}, "coeffs holds what is not a finite number; fit"),
     ],
 )
 def test_a_model_of_another_form_is_refused(load, replaced, message):
     with pytest.raises(InputError, match=message) as caught:
         load(replaced)
     assert "\n" not in str(caught.value)
+    assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("jitter", [-0.1, 1.1, np.nan])
+def test_labels_are_not_moved_past_a_neighbour(load, jitter):
+    with pytest.raises(InputError, match=r"jitter: is .*; expected 0 to 1"):
+        load(jitter=jitter)
+
+
+def test_few_stars_have_few_neighbours(load):
+    real = arrays()["training_labels"][:2]
+    real[:, 3] = 0.1  # the same for all: a label without spread
+    dataset = load({"training_labels": real}, chips=["red"])
+    part = (dataset.y - real[0, :3]) / (real[1] - real[0])[:3]
+    np.testing.assert_allclose(part, part[:, :1].repeat(3, axis=1), rtol=1e-9, atol=1e-9)
+    assert -1e-9 <= part.min() < 0.1 < 0.9 < part.max() <= 1 + 1e-9
+    np.testing.assert_allclose(dataset.row_values["alpha_fe"], 0.1)
 
 
 def test_a_model_that_is_missing_or_cut_short(tmp_path):
@@ -154,8 +182,13 @@ def test_a_model_that_is_missing_or_cut_short(tmp_path):
     content = (tmp_path / "model.npz").read_bytes()
     for keep in (0, 100, len(content) // 2, len(content) - 50):
         (tmp_path / "model.npz").write_bytes(content[:keep])
-        with pytest.raises(InputError, match=r"cannot be read as \.npz"):
+        with pytest.raises(InputError, match=r"cannot be read as \.npz .* or correct data\.path"):
             read_model(tmp_path / "model.npz", "data set 'giants'")
+    np.save(tmp_path / "one.npy", np.ones(3))
+    with pytest.raises(InputError, match=r"cannot be read as \.npz"):
+        read_model(tmp_path / "one.npy", "data set 'giants'")
+    with pytest.raises(InputError, match="is a folder, expected a file"):
+        read_model(tmp_path, "data set 'giants'")
 
 
 def test_the_model_of_real_giants():

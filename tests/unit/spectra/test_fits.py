@@ -158,7 +158,43 @@ def test_stars_without_labels_are_left_out(folder, caplog):
     table = folder / "labels.csv"
     table.write_text(table.read_text().replace("2M0002", "2M0009"))
     assert load(folder).row_id.tolist() == ["2M0001", "2M0003"]
-    assert "left out 1 spectra without labels" in caplog.text
+    assert "left out 1 spectra without labels, such as that of '2M0002'" in caplog.text
+
+
+def test_blanks_around_names_of_stars(folder):
+    table = folder / "labels.csv"
+    table.write_text(table.read_text().replace("2M0002", " 2M0002 "))
+    assert load(folder).row_id.tolist() == list(STARS)
+    spoil(folder, star=" 2M0002 ")
+    assert load(folder).row_id.tolist() == list(STARS)
+
+
+def test_a_ratio_that_is_not_a_number_is_none(folder):
+    spoil(folder, snr="none")
+    np.testing.assert_array_equal(load(folder).row_values["snr"], [100, np.nan, 100])
+
+
+@pytest.mark.parametrize(
+    ("begin", "star"),
+    [
+        ("apStar-r5", "2M00000001-1234561"),
+        ("apStar-dr17", "2M00000001+1234561"),
+        ("asStar-dr17", "AP17262551-2822127"),
+        ("aspcapStar-r5-v603", "2M00000001-1234561"),
+        ("aspcapStar-r6-l30e.2", "2M00000001-1234561"),
+        ("apStar-r5", "VESTA"),
+        ("apStar", "2M0002"),
+    ],
+)
+def test_a_star_that_only_the_name_of_the_file_tells(folder, begin, star):
+    for file in (folder / "stars").iterdir():
+        file.unlink()
+    parts = images(1, 1)
+    write_star(folder / f"stars/{begin}-{star}.fits", "", *parts)
+    write_star(folder / f"stars/{begin}-2M00000009-1234561.fits", "", *parts)
+    (folder / "labels.csv").write_text(f"APOGEE_ID,TEFF\n{star},4300\n2M00000009-1234561,4400\n")
+    dataset = load(folder, labels={"teff": "TEFF"})
+    assert sorted(dataset.row_id.tolist()) == sorted([star, "2M00000009-1234561"])
 
 
 def test_missing_labels(folder):
@@ -172,8 +208,8 @@ def test_missing_labels(folder):
 
 def spoil(folder, **changes):
     flux, error, mask = images(1, 1)
-    options = {"flux": flux, "error": error, "third": mask} | changes
-    write_star(folder / "stars/apStar-r5-2M0002.fits", "2M0002", **options)
+    options = {"star": "2M0002", "flux": flux, "error": error, "third": mask} | changes
+    write_star(folder / "stars/apStar-r5-2M0002.fits", **options)
 
 
 def changed(at, value, image=0):
@@ -197,6 +233,12 @@ def changed(at, value, image=0):
             {"flux": np.ones((1, 7214), "f4")},
             r"apStar-r5-2M0002\.fits: has 7214 pixels; expected 8575",
         ),
+        (
+            {"error": np.ones((1, 8000), "f4")},
+            r"error has shape \(8000,\) and type >f4 in each row; expected 8575 numbers",
+        ),
+        ({"third": np.ones((1, 1), "i4")}, r"mask has shape \(1,\) and type >i4 in each row"),
+        ({"header": {"CRVAL1": "text"}}, "the wavelength grid differs: CRVAL1 is nan"),
         ({"error": changed(8, 0.0, 1)}, r"error of column '15169.805' is 0 in row '2M0002'"),
         ({"error": changed(8, -1.0, 1)}, r"error of column '15169.805' is -1 in row '2M0002'"),
         ({"flux": np.full((1, 8575), np.nan, "f4")}, "row '2M0002' has no good pixel"),
@@ -209,12 +251,12 @@ def test_each_fault_of_a_file_is_one_line(folder, changes, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("keep", [0, 1000, 20000, 60000])
-@pytest.mark.filterwarnings("ignore:File may have been truncated", "ignore:Error validating")
+@pytest.mark.parametrize("keep", [0, 1000, 2880, 20000, 40000, 60000, 90000, -2880, -1])
+@pytest.mark.filterwarnings("error")
 def test_a_file_that_is_cut_short(folder, keep):
     path = folder / "stars/apStar-r5-2M0002.fits"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"apStar-r5-2M0002\.fits.*cut short") as caught:
+    with pytest.raises(InputError, match=r"apStar-r5-2M0002\.fits.*cut short.*again") as caught:
         load(folder)
     assert "\n" not in str(caught.value)
 
@@ -224,9 +266,11 @@ def test_a_file_that_is_cut_short(folder, keep):
     [
         ({"path": "nowhere"}, "there is no folder nowhere"),
         ({"pattern": "*.fit"}, r"no file of .* matches '\*\.fit'"),
-        ({"labels_file": "none.csv"}, r"there is no file none\.csv"),
-        ({"id_column": "ID"}, "there is no row_id column 'ID'"),
-        ({"labels": {"teff": "T"}}, "there is no target column 'T'"),
+        ({"labels_file": "none.csv"}, r"there is no file none\.csv; correct data\.labels_file"),
+        ({"id_column": "ID"}, r"data\.id_column: .*labels\.csv: there is no column 'ID'"),
+        ({"labels": {"teff": "T"}}, r"data\.labels: .*labels\.csv: there is no column 'T'"),
+        ({"bad_bits": [3, -1]}, r"bit -1 of data\.bad_bits; expected 0 to 62"),
+        ({"bad_bits": [99]}, r"bit 99 of data\.bad_bits; expected 0 to 62"),
         ({"labels": {"note": "NOTE"}}, "column 'NOTE' is 'c' in row '2M0003', which is not a num"),
         ({"spectra": "visit"}, "there is no kind of spectra 'visit'; did you mean 'visits'"),
         ({"chips": ["purple"]}, "there is no chip 'purple'"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from starstack.errors import InputError
 from starstack.spectra.apogee import CHIPS, RESOLVING_POWER, wavelength
 from starstack.spectra.noise import (
     CONTINUUM_ERROR,
@@ -167,3 +168,9 @@ def test_the_profile_is_like_that_of_real_spectra():
     np.testing.assert_allclose(
         np.percentile(model[usable], quantiles), np.percentile(real[usable], quantiles), rtol=0.2
     )
+
+
+@pytest.mark.parametrize("share", [-0.01, 1.0, 1.5, np.nan])
+def test_a_share_of_bad_pixels_that_is_none(share):
+    with pytest.raises(InputError, match=r"bad_pixels: is .*; expected at least 0 and less than 1"):
+        draw_bad_pixels(100, share, np.random.default_rng(0))

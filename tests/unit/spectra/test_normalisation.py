@@ -166,3 +166,25 @@ def test_the_same_grid_passes_and_another_does_not():
         check_grid(air, wavelength(), "file")
     with pytest.raises(InputError, match="grid differs: pixel 5 is at nan"):
         check_grid(np.where(np.arange(7214) == 5, np.nan, wavelength()), wavelength(), "file")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chips": []}, "chips: is empty; expected some of blue, green, red"),
+        ({"pixel_step": 0}, "pixel_step: is 0; expected 1 or more"),
+    ],
+)
+def test_a_choice_of_no_pixels_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        choose_pixels(**options)
+
+
+def test_an_error_counts_only_where_the_pixel_is_kept():
+    data = make()
+    data["error"][1, 3] = -1.0
+    lam = np.arange(6) + 15000.0
+    options = {"row_id": IDS, "where": "set", "by_chip": True}
+    features(**data, pixels=all_pixels(6, lam, pixel_step=2), **options)
+    with pytest.raises(InputError, match=r"the error of column '15003\.000' is -1 in row 's1'"):
+        features(**data, pixels=all_pixels(6, lam, pixel_step=3), **options)

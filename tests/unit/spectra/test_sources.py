@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -118,3 +119,12 @@ def test_wrong_options(tmp_path, data, message):
     with pytest.raises(InputError, match=message) as caught:
         write_spectra("stars", data, tmp_path / "data.h5", seed=1)
     assert "\n" not in str(caught.value)
+
+
+def test_no_thread_outlives_a_fault(tmp_path):
+    before = threading.active_count()
+    data = SMALL | {"n_stars": 800, "bad_pixels": 0.9999}
+    with pytest.raises(InputError, match="has no good pixel") as caught:
+        write_spectra("stars", data, tmp_path / "data.h5", seed=1, threads=2)
+    assert caught.tb is not None  # which keeps the generator of the blocks alive
+    assert threading.active_count() == before

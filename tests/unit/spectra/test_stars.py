@@ -124,3 +124,9 @@ def test_missing_nuisances_are_refused():
 def test_impossible_draws_are_refused(n, giants, message):
     with pytest.raises(InputError, match=message):
         draw_stars(n, seed=0, giants=giants)
+
+
+def test_a_negative_width_is_refused():
+    with pytest.raises(InputError, match="v_macro: is -5 km/s; expected 0 or more"):
+        make_stars([[4750.0, 2.4, 0.0], [4750.0, 2.4, 0.0]], v_macro=np.array([3.0, -5.0]))
+    assert make_stars([[4750.0, 2.4, 0.0]], v_macro=0.0).nuisances["v_macro"] == 0

@@ -37,6 +37,12 @@ def test_rows_with_all_labels():
         complete_rows(targets, ids, False, "")
 
 
+@pytest.mark.parametrize("value", [-999.0, -999.99, -9999.0, -9999.99, np.nan, np.inf])
+def test_what_counts_as_missing(value):
+    ids = np.array(["a", "b"])
+    assert complete_rows({"fe_h": np.array([value, -2.5])}, ids, True, "").tolist() == [1]
+
+
 def test_ratios_are_log_uniform():
     snr = draw_snr(20000, (20, 320), RUN)
     assert snr.min() >= 20

@@ -193,3 +193,18 @@ def test_nothing_predicted_is_nan_of_the_right_shape(final, shape):
     assert found.shape == shape
     assert np.isnan(found).all()
     assert not predicted.any()
+
+
+def test_a_target_of_small_unit_is_not_ruined_by_one_of_large_unit():
+    """Temperatures in K and metallicities in dex: one penalty for both would shrink the latter."""
+    rng = np.random.default_rng(1)
+    n = 400
+    truth = np.column_stack([rng.normal(5000, 500, n), rng.normal(0, 0.3, n)])
+    noise = np.array([60.0, 0.05])
+    bases = [truth + noise * rng.standard_normal((n, 2)) for _ in range(2)]
+    Z = np.hstack(bases)
+    model = build_meta_learner({"class": "ridge"}, task="regression").fit(Z[:200], truth[:200])
+    error = np.sqrt(np.mean((model.predict(Z[200:]) - truth[200:]) ** 2, axis=0))
+    best = np.sqrt(np.mean((bases[0][200:] - truth[200:]) ** 2, axis=0))
+    # The mean of two is better by 1/sqrt(2).
+    assert (error < 0.85 * best).all()

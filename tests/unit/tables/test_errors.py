@@ -32,6 +32,11 @@ def test_cells_are_values_with_errors_in_the_order_of_the_data():
     assert table.loc[("net", "20–50", 10), ("logg", "scatter")] == Measurement(0.2, 0.5)
 
 
+def test_targets_bear_their_words_and_units():
+    table = errors_table(errors(), {"teff": "Teff (K)"})
+    assert list(dict.fromkeys(target for target, _ in table.columns)) == ["Teff (K)", "logg"]
+
+
 def test_missing_columns_are_named():
     with pytest.raises(InputError, match="snr"):
         errors_table(errors().drop(columns="snr"))

@@ -144,7 +144,7 @@ def _check_data(study: Mapping[str, Any], where: str) -> None:
             f"{where}.task: expected regression for spectra, whose labels are numbers; got "
             f"{study['task']}"
         )
-    if "snr" in data and isinstance(data["snr"], list) and data["snr"][0] >= data["snr"][1]:
+    if "snr" in data and isinstance(data["snr"], list) and data["snr"][0] > data["snr"][1]:
         raise InputError(
             f"{where}.data.snr: expected the lowest and then the highest ratio; got {data['snr']}"
         )

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from starstack.config.cross_checks import check_studies
+from starstack.config.cross_checks import SPECTRA, check_studies
 from starstack.errors import InputError
 from starstack.models.classes import nearest, unknown
 
@@ -23,6 +23,7 @@ DEFAULT_METRICS = {
     "classification": ["accuracy", "balanced_accuracy", "log_loss", "brier"],
     "regression": ["rmse", "mae", "r2"],
 }
+STELLAR_LABELS = {"teff": "Teff (K)", "logg": "log g (dex)", "fe_h": "[Fe/H] (dex)"}
 DEFAULT_METHOD = {"classification": "stratified", "regression": "k-fold"}
 
 _NATURAL = {
@@ -65,6 +66,8 @@ def validate_config(config: Mapping[str, Any], schema_path: str | Path) -> dict[
         task = study["task"]
         study["metrics"] = study["metrics"] or list(DEFAULT_METRICS[task])
         study["split"]["method"] = study["split"]["method"] or DEFAULT_METHOD[task]
+        if study["data"]["source"] in SPECTRA:
+            study["target_labels"] = STELLAR_LABELS | study["target_labels"]
     check_studies(filled)
     for name in filled["only"]:
         if name not in filled["studies"]:

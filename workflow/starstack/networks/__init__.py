@@ -11,6 +11,8 @@ _EXPORTS = {
     "save_network": "persistence",
 }
 
+__all__ = sorted(_EXPORTS)
+
 
 def __getattr__(name: str) -> object:
     if name in _EXPORTS:

@@ -3,6 +3,8 @@
 import inspect
 import json
 import logging
+import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from numbers import Integral, Real
@@ -22,6 +24,7 @@ from sklearn.utils.validation import (
 )
 
 from starstack.errors import InputError
+from starstack.models.classes import one_line
 from starstack.networks.architectures import check_build
 from starstack.networks.fitting import FitOptions, fit_network, select
 from starstack.networks.heads import head_of, make_network, precision
@@ -117,6 +120,9 @@ class _KerasEstimator(BaseEstimator):
         "random_state": ["random_state"],
     }
 
+    # What `fit` sets beside `network_`, and a file must hold.
+    _fitted: ClassVar[tuple[str, ...]] = ("history_", "n_iter_", "n_features_in_", "_row_shape")
+
     def __init__(
         self,
         build: "str | Callable[..., keras.Model]" = "dense",
@@ -184,7 +190,8 @@ class _KerasEstimator(BaseEstimator):
             codes=codes,
             groups=groups,
         )
-        shape = tuple(X.shape[1:] if self.input_shape is None else self.input_shape)
+        self._row_shape = X.shape[1:]
+        shape = self._row_shape if self.input_shape is None else _lengths(self.input_shape)
         flat = X.reshape(len(X), -1)
         if np.prod(shape) != flat.shape[1]:
             raise InputError(
@@ -200,7 +207,7 @@ class _KerasEstimator(BaseEstimator):
         with precision(self.dtype):
             network = make_network(
                 self.build,
-                self.build_params,
+                _plain(self.build_params),
                 input_shape=shape,
                 task=task,
                 n_outputs=n_outputs,
@@ -218,7 +225,9 @@ class _KerasEstimator(BaseEstimator):
                 head_of(task, n_outputs),
                 select(rows, train),
                 select(rows, validation) if len(validation) else None,
-                FitOptions(**{item.name: getattr(self, item.name) for item in fields(FitOptions)}),
+                FitOptions(
+                    **{item.name: _plain(getattr(self, item.name)) for item in fields(FitOptions)}
+                ),
                 seed=derive_seed(root, "order of the rows"),
             )
         self.n_iter_ = len(self.history_["loss"])
@@ -241,7 +250,12 @@ class _KerasEstimator(BaseEstimator):
 
     def _check_new_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, **_READING)
+        X = validate_data(self, X, reset=False, **_READING)
+        if X.shape[1:] != tuple(self._row_shape):
+            raise InputError(
+                f"expected rows of shape {tuple(self._row_shape)}, as in fit; got {X.shape[1:]}"
+            )
+        return X
 
     def _check_extras(self, X: np.ndarray, sample_weight: Any, groups: Any) -> tuple[Any, Any]:
         if sample_weight is not None:
@@ -249,6 +263,13 @@ class _KerasEstimator(BaseEstimator):
         if groups is not None:
             groups = column_or_1d(groups)
             check_consistent_length(X, groups)
+            try:
+                np.unique(groups)
+            except TypeError as error:
+                raise InputError(
+                    f"groups: expected labels of one type, got several ({error}); give each row "
+                    "the name or the number of its group"
+                ) from error
         return sample_weight, groups
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -279,7 +300,7 @@ class _KerasEstimator(BaseEstimator):
         plain = {key: value for key, value in state.items() if key not in arrays}
         stored = {"class": type(self).__name__, "values": plain, "arrays": arrays}
         try:
-            stored = json.loads(json.dumps(stored))
+            stored = json.loads(json.dumps(_plain(stored)))
         except TypeError as error:
             raise InputError(
                 f"{path}: a parameter cannot be written as JSON ({error}); name the builder by "
@@ -301,17 +322,66 @@ class _KerasEstimator(BaseEstimator):
         """
         network = load_network(f"{path}.keras", f"{path}.json")
         stored = network.provenance.get("estimator", {})
-        if stored.get("class") != cls.__name__:
+        try:
+            name = stored.get("class", "a network")
+            values = cls._read_state(stored, network) if name == cls.__name__ else {}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{path}.json: expected a {cls.__name__}, got {stored.get('class', 'a network')}; "
-                "read it with the class that wrote it"
+                f"{path}.json: the estimator in it is damaged, or of another version of "
+                f"starstack ({type(error).__name__}: {one_line(error)}); save it again"
+            ) from error
+        if name != cls.__name__:
+            raise InputError(
+                f"{path}.json: expected a {cls.__name__}, got {name}; read it with the class that "
+                "wrote it"
             )
         estimator = cls()
-        vars(estimator).update(stored["values"])
-        for key, array in stored["arrays"].items():
-            setattr(estimator, key, np.array(array["values"], dtype=array["dtype"]))
+        vars(estimator).update(values)
         estimator.network_ = network
         return estimator
+
+    @classmethod
+    def _read_state(cls, stored: Mapping[str, Any], network: FittedNetwork) -> dict[str, Any]:
+        """Give parameters and fitted attributes, all of them and no others."""
+        values = stored["values"] | {
+            key: np.array(array["values"], dtype=array["dtype"])
+            for key, array in stored["arrays"].items()
+        }
+        needed = {*inspect.signature(cls).parameters, *cls._fitted}
+        if unknown := values.keys() - needed - {"feature_names_in_"}:
+            raise ValueError(f"unknown {min(unknown)!r}")
+        if missing := needed - values.keys():
+            raise ValueError(f"no {min(missing)!r}")
+        shape = tuple(operator.index(length) for length in values["_row_shape"])
+        agreements = {
+            "classes_": list(network.classes) == np.ravel(values.get("classes_", ())).tolist(),
+            "_row_shape": math.prod(shape) == math.prod(network.input_shape),
+            "n_features_in_": shape[0] == values["n_features_in_"],
+            "feature_names_in_": len(values.get("feature_names_in_", range(shape[0]))) == shape[0],
+        }
+        for key, agrees in agreements.items():
+            if not agrees:
+                raise ValueError(f"{key!r} does not fit the network")
+        return values | {"_row_shape": shape}
+
+
+def _plain(value: Any) -> Any:
+    """Turn numbers and arrays of NumPy into those of Python, also inside of lists and dicts."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _lengths(input_shape: Sequence[int]) -> tuple[int, ...]:
+    lengths = tuple(_plain(list(input_shape)))
+    if not all(isinstance(length, int) and length > 0 for length in lengths):
+        raise InputError(
+            f"input_shape: expected positive integers, got {list(lengths)}; give the shape of one "
+            "row"
+        )
+    return lengths
 
 
 class KerasClassifier(ClassifierMixin, _KerasEstimator):
@@ -321,6 +391,8 @@ class KerasClassifier(ClassifierMixin, _KerasEstimator):
     classes_ : ndarray of shape (C,)
         The classes, sorted.
     """
+
+    _fitted = (*_KerasEstimator._fitted, "classes_")
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
@@ -383,6 +455,8 @@ class KerasRegressor(RegressorMixin, _KerasEstimator):
 
     {description}
     """
+
+    _fitted = (*_KerasEstimator._fitted, "_one_target")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -182,19 +182,14 @@ def make_network(
     with _seeded(seed), precision(dtype):
         try:
             body = builder(tuple(input_shape), **options)
-            (inputs,), (features,) = body.inputs, body.outputs
         except InputError as error:
             raise InputError(f"network {name}: {error}") from error
-        except AttributeError as error:
+        except Exception as error:
             raise InputError(
-                f"network {name}: expected a functional keras.Model of one output from the "
-                f"builder; got {type(body).__name__}"
+                f"network {name}: cannot be built for rows of shape {tuple(input_shape)}: the "
+                f"builder raised {type(error).__name__}: {_reason(error)}"
             ) from error
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"network {name}: cannot be built for rows of shape {tuple(input_shape)}: "
-                f"{_reason(error)}"
-            ) from error
+        inputs, features = _ends(body, name)
         if len(features.shape) != 2:
             raise InputError(
                 f"network {name}: expected a row of features from the builder, shape (units,); "
@@ -212,6 +207,25 @@ def make_network(
         network = keras.Model(inputs, layer(features), name="network")
     _rename_layers(network.layers)
     return network
+
+
+def _ends(body: Any, name: str) -> tuple[Any, Any]:
+    """Give the one input and the one output of what a builder returned."""
+    import keras
+
+    wanted = f"network {name}: expected a functional keras.Model of one input and one output from "
+    if not isinstance(body, keras.Model):
+        raise InputError(f"{wanted}the builder; got {type(body).__name__}")
+    try:
+        inputs, outputs = list(body.inputs), list(body.outputs)
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(
+            f"{wanted}the builder; got {type(body).__name__} without inputs; start it with "
+            "keras.Input(input_shape)"
+        ) from None
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(f"{wanted}the builder; got {len(inputs)} and {len(outputs)}")
+    return inputs[0], outputs[0]
 
 
 def _rename_layers(layers: Sequence["keras.Layer"]) -> None:

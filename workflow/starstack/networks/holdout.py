@@ -1,7 +1,11 @@
 """Hold out some of a network's own training rows, to tell when it has learnt enough."""
 
+import logging
+import math
+
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+logger = logging.getLogger(__name__)
 
 
 def hold_out(
@@ -14,9 +18,10 @@ def hold_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide rows into those to train on and those to validate with.
 
-    Groups stay whole. Without groups, the classes keep their shares if every class has two rows
-    and both parts have room for all classes. Where there are too few rows or groups to hold any
-    out, all are trained on.
+    Groups stay whole, and every class stays among the rows to train on: a network that never saw
+    a class would answer with the others. Without groups, the classes are held out in proportion to
+    their rows, by the method of Webster and Sainte-Laguë [1]_. Where no row or group can be held
+    out, all are trained on; where it is the classes that forbid it, the log says so.
 
     Parameters
     ----------
@@ -34,7 +39,11 @@ def hold_out(
     Returns
     -------
     train, validation : ndarray of int
-        Row positions in increasing order; `validation` may be empty.
+        Row positions in increasing order; `validation` may be empty, or smaller than asked for.
+
+    References
+    ----------
+    .. [1] Balinski, M. L. and Young, H. P. (1982), "Fair Representation", Yale University Press.
 
     Examples
     --------
@@ -42,22 +51,53 @@ def hold_out(
     >>> len(train), len(validation)
     (8, 2)
     """
-    everything, nothing = np.arange(n_rows), np.arange(0)
-    if groups is not None:
-        if not fraction or len(np.unique(groups)) < 2:
-            return everything, nothing
-        splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
-        train, validation = next(splitter.split(everything, groups=groups))
-        return np.sort(train), np.sort(validation)
-    held_out = round(fraction * n_rows)
-    if not 0 < held_out < n_rows:
-        return everything, nothing
-    stratify = None
-    if codes is not None:
-        _, counts = np.unique(codes, return_counts=True)
-        if counts.min() > 1 and len(counts) <= min(held_out, n_rows - held_out):
-            stratify = codes
-    train, validation = train_test_split(
-        everything, test_size=held_out, random_state=seed, stratify=stratify
-    )
-    return np.sort(train), np.sort(validation)
+    random = np.random.RandomState(seed)
+    codes = np.zeros(n_rows, dtype=int) if codes is None else codes
+    classes, codes = np.unique(codes, return_inverse=True)
+    if groups is None:
+        wanted = min(round(fraction * n_rows), n_rows - 1)
+        held_out = _choose_rows(codes, wanted, random)
+    else:
+        names, groups = np.unique(groups, return_inverse=True)
+        wanted = min(math.ceil(fraction * len(names)), len(names) - 1)
+        held_out = _choose_groups(codes, groups, wanted, random)
+    if wanted > 0 and not held_out.any():
+        logger.warning(
+            "nothing is held out of %d rows, and training does not stop early: each %s holds the "
+            "last rows of one of %d classes",
+            n_rows,
+            "row" if groups is None else "group",
+            len(classes),
+        )
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _choose_rows(codes: np.ndarray, wanted: int, random: np.random.RandomState) -> np.ndarray:
+    """Give the rows to hold out as a mask: of each class in proportion, and never its last."""
+    order = random.permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    counts = np.bincount(codes)
+    place = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    size = np.repeat(counts, counts)
+    # Row k of a class of c rows has its turn at (k + 1/2) / c; chance orders what is equal.
+    turn = np.lexsort((random.random_sample(len(codes)), (place + 0.5) / size))
+    turn = turn[(place < size - 1)[turn]]
+    held_out = np.zeros(len(codes), dtype=bool)
+    held_out[order[turn[: max(wanted, 0)]]] = True
+    return held_out
+
+
+def _choose_groups(
+    codes: np.ndarray, groups: np.ndarray, wanted: int, random: np.random.RandomState
+) -> np.ndarray:
+    """Give the rows to hold out as a mask: groups in random order, while no class runs out."""
+    has = np.zeros((groups.max(initial=-1) + 1, codes.max(initial=-1) + 1), dtype=bool)
+    has[groups, codes] = True
+    left, chosen = has.sum(axis=0), []
+    for group in random.permutation(len(has)):
+        if len(chosen) >= wanted:
+            break
+        if (left[has[group]] > 1).all():
+            left -= has[group]
+            chosen.append(group)
+    return np.isin(groups, chosen)

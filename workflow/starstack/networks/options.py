@@ -56,7 +56,8 @@ class TrainingOptions:
     buffer_rows, block_rows : int
         See `starstack.networks.streaming.shuffled_batches`.
     checkpoint_seconds : float
-        Seconds between checkpoints, at least; they are written at ends of epochs.
+        Seconds between checkpoints, at least. One is written at the end of each epoch, unless
+        writing the last one took more than 5 % of the time since; the results do not depend on it.
     """
 
     epochs: int = 100
@@ -80,7 +81,7 @@ class TrainingOptions:
     average_momentum: float | None = None
     buffer_rows: int = 4096
     block_rows: int = 128
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value, known in (

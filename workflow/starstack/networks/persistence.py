@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import math
+import operator
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -131,9 +132,10 @@ class FittedNetwork:
         return {"keras": keras_file, "json": _sidecar(self, keras_file)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        content = _parse_sidecar(state["json"], "a stored network")
+        fields, _ = _parse_sidecar(state["json"], "a stored network")
         model = model_from_bytes(state["keras"], "a stored network")
-        for name, value in {**_fields(content), "model": model}.items():
+        _check_agreement(fields, model, "a stored network")
+        for name, value in {**fields, "model": model}.items():
             object.__setattr__(self, name, value)
 
 
@@ -163,8 +165,8 @@ def load_network(keras_path: str | Path, json_path: str | Path) -> FittedNetwork
     Raises
     ------
     InputError
-        If a file is missing, cut short or does not belong to the other, or if the network has
-        parts that are unknown or could run code.
+        If a file is missing, damaged or does not belong to the other, or if the network has parts
+        that are unknown or could run code.
     """
     try:
         keras_file = Path(keras_path).read_bytes()
@@ -173,13 +175,15 @@ def load_network(keras_path: str | Path, json_path: str | Path) -> FittedNetwork
         raise InputError(f"{error.filename}: there is no such file") from None
     except UnicodeDecodeError:
         raise InputError(f"{json_path}: is no JSON file of a network") from None
-    content = _parse_sidecar(text, str(json_path))
-    if hashlib.sha256(keras_file).hexdigest() != content["keras_sha256"]:
+    fields, keras_sha256 = _parse_sidecar(text, str(json_path))
+    if hashlib.sha256(keras_file).hexdigest() != keras_sha256:
         raise InputError(
             f"{keras_path}: is not the file that {json_path} describes; it is cut short, or one "
             "of the two is of another network: make both again"
         )
-    return FittedNetwork(**_fields(content), model=model_from_bytes(keras_file, str(keras_path)))
+    model = model_from_bytes(keras_file, str(keras_path))
+    _check_agreement(fields, model, str(json_path))
+    return FittedNetwork(**fields, model=model)
 
 
 def network_bytes(model: "keras.Model") -> bytes:
@@ -248,23 +252,25 @@ def _check_parts(config: Any, where: str) -> None:
     import keras
 
     for part in _parts(config):
-        name, module = part["class_name"], part.get("module")
+        # Keras writes no module for its own marks, and null for a class of the main program.
+        name, module = part["class_name"], part.get("module", "keras")
         registered = part.get("registered_name") or name
+        if (module, name) == ("builtins", "function"):
+            name = registered = part.get("config")
         if name in _UNSAFE or name == "__lambda__":
             raise InputError(
                 f"{where}: holds a {name} layer, which could run any code; build the network from "
                 "other layers"
             )
         known = (
-            not isinstance(module, str)
-            or module.partition(".")[0] == "keras"
-            or (module == "builtins" and name == "function")
+            str(module).partition(".")[0] == "keras"
             or keras.saving.get_registered_object(registered) is not None
         )
         if not known:
             raise InputError(
-                f"{where}: holds {module}.{name}, which Keras does not know; register the class "
-                "with keras.saving.register_keras_serializable and import its module first"
+                f"{where}: holds {module or '__main__'}.{name}, which Keras does not know; "
+                "register it with keras.saving.register_keras_serializable and import its module "
+                "first"
             )
 
 
@@ -309,32 +315,78 @@ def _sidecar(network: FittedNetwork, keras_file: bytes) -> str:
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _parse_sidecar(text: str, where: str) -> dict[str, Any]:
+def _parse_sidecar(text: str, where: str) -> tuple[dict[str, Any], str]:
+    """Give the fields of a network but for its model, and the checksum of the other file."""
     try:
         content = json.loads(text)
         version = content["format_version"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{where}: is no whole description of a network ({one_line(error)}); make it again"
-        ) from error
+        raise _damaged(where, error) from error
     if version != FORMAT_VERSION:
         raise InputError(
             f"{where}: expected format {FORMAT_VERSION} of a network, got {version!r}; use the "
             "version of starstack that wrote it"
         )
-    return content
+    try:
+        return _fields(content), content["keras_sha256"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(where, error) from error
+
+
+def _damaged(where: str, error: Exception) -> InputError:
+    reason = f"{type(error).__name__}: {one_line(error)}"
+    return InputError(f"{where}: is no whole description of a network ({reason}); make it again")
 
 
 def _fields(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "task": content["task"],
+        "task": str(content["task"]),
         "target_names": tuple(content["target_names"]),
         "classes": tuple(content["classes"]),
-        "input_shape": tuple(content["input_shape"]),
+        "input_shape": tuple(operator.index(length) for length in content["input_shape"]),
         "input_scaler": Scaler.from_json(content["input_scaler"]),
         "target_scaler": Scaler.from_json(content["target_scaler"]),
-        "provenance": content["provenance"],
+        "provenance": dict(content["provenance"]),
     }
+
+
+def _check_agreement(fields: Mapping[str, Any], model: "keras.Model", where: str) -> None:
+    """Check what is written beside a network against the network itself."""
+    task, shape, classes = fields["task"], fields["input_shape"], fields["classes"]
+    width = model.output_shape[-1]
+    if task == "classification":
+        n_outputs, targets = len(classes), 1
+        wanted = head_of(task, max(n_outputs, 2)).units(n_outputs)
+    else:
+        n_outputs, targets, wanted = width, width, width
+    own = model.input_shape[1:]
+    agreements = {
+        "task": task in ("regression", "classification"),
+        "classes": width == wanted
+        and (n_outputs > 1 if task == "classification" else not classes)
+        and all(isinstance(label, str | int | float) for label in classes)
+        and len(set(classes)) == len(classes),
+        "target_names": len(fields["target_names"]) in (0, n_outputs)
+        and all(isinstance(name, str) for name in fields["target_names"]),
+        "input_shape": len(shape) == len(own)
+        and all(there in (None, here) for there, here in zip(own, shape, strict=True)),
+        "input_scaler": _scales(fields["input_scaler"], math.prod(shape)),
+        "target_scaler": _scales(fields["target_scaler"], targets),
+    }
+    for name, agrees in agreements.items():
+        if not agrees:
+            raise InputError(
+                f"{where}: {name} does not fit a network from rows of shape {tuple(own)} to "
+                f"{width} numbers; it is damaged: make both files again"
+            )
+
+
+def _scales(scaler: Scaler, length: int) -> bool:
+    parts = [np.asarray(part) for part in (scaler.mean, scaler.scale)]
+    return (
+        all(part.shape in ((), (length,)) and np.isfinite(part).all() for part in parts)
+        and (parts[1] > 0).all()
+    )
 
 
 def _to_json(content: Any) -> bytes:

@@ -178,6 +178,9 @@ class Stream:
         See `shuffled_batches`.
     noise : Noise or None
         Added to the noise-free values where the data have them, otherwise to the observed ones.
+    n_devices : int
+        Devices that share each batch: TensorFlow refuses a batch that they cannot share evenly, so
+        batches are of a multiple of so many rows. More than one need `weights`.
     """
 
     dataset: Dataset
@@ -191,8 +194,14 @@ class Stream:
     block_rows: int = 128
     buffer_rows: int = 4096
     noise: Noise | None = None
+    n_devices: int = 1
 
     def __post_init__(self) -> None:
+        if not self.batch_rows:
+            raise InputError(
+                f"data of {self.dataset.name!r}: {len(self.rows)} rows to train on in batches of "
+                f"{self.batch_size}, which {self.n_devices} devices cannot share; lower n_devices"
+            )
         if self.noise is not None and self.dataset.X_error is None:
             raise InputError(
                 f"data of {self.dataset.name!r}: noise is to be drawn at every step, but the data "
@@ -200,9 +209,19 @@ class Stream:
             )
 
     @property
+    def batch_rows(self) -> int:
+        """Rows of a batch."""
+        return min(self.batch_size, len(self.rows)) // self.n_devices * self.n_devices
+
+    @property
     def n_batches(self) -> int:
         """Batches of an epoch."""
-        return len(self.rows) // min(self.batch_size, len(self.rows))
+        return len(self.rows) // self.batch_rows
+
+    @property
+    def block_size(self) -> int:
+        """Rows of a batch of `batches_in_order`."""
+        return -(-BLOCK_ROWS // self.n_devices) * self.n_devices
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield (inputs, targets) or (inputs, targets, weights) of one epoch."""
@@ -215,7 +234,7 @@ class Stream:
             tables,
             self.rows,
             order,
-            batch_size=self.batch_size,
+            batch_size=self.batch_rows,
             block_rows=self.block_rows,
             buffer_rows=self.buffer_rows,
         ):
@@ -224,11 +243,20 @@ class Stream:
             yield self._batch(values, positions)
 
     def batches_in_order(self, rows: np.ndarray) -> Iterator[Batch]:
-        """Yield batches of some rows in order, as observed; the last one may be smaller."""
-        for start in range(0, len(rows), BLOCK_ROWS):
-            positions = rows[start : start + BLOCK_ROWS]
+        """Yield batches of some rows in order, as observed; the last one may be smaller.
+
+        What the devices lack to share it is filled up with its last row, of weight zero.
+        """
+        for start in range(0, len(rows), self.block_size):
+            positions = rows[start : start + self.block_size]
             values = read_rows(self.dataset.X, positions).astype(np.float32)
-            yield self._batch(values, positions)
+            batch = self._batch(values, positions)
+            if missing := -len(positions) % self.n_devices:
+                batch = tuple(
+                    np.concatenate([each, each[-1:].repeat(missing, 0)]) for each in batch
+                )
+                batch[-1][-missing:] = 0
+            yield batch
 
     def _batch(self, values: np.ndarray, positions: np.ndarray) -> Batch:
         values -= np.float32(self.input_scaler.mean)

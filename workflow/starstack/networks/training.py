@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,15 +13,16 @@ import numpy as np
 
 from starstack.data.dataset import Dataset
 from starstack.errors import InputError
+from starstack.models.classes import one_line
 from starstack.networks.checkpoints import fingerprint, read_checkpoint
 from starstack.networks.device import Device
 from starstack.networks.heads import Head, head_of, make_network
 from starstack.networks.history import history_table
 from starstack.networks.holdout import hold_out
 from starstack.networks.options import LOSSES, TrainingOptions
-from starstack.networks.persistence import FittedNetwork
+from starstack.networks.persistence import FittedNetwork, _check_parts
 from starstack.networks.scaling import Scaler, fit_scaler
-from starstack.networks.streaming import BLOCK_ROWS, Noise, Stream, iter_blocks
+from starstack.networks.streaming import Noise, Stream, iter_blocks
 from starstack.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -120,7 +122,8 @@ def train_network(
     Raises
     ------
     InputError
-        If the data do not have what the options ask for, or the loss becomes NaN.
+        If the data do not have what the options ask for, the network could not be stored, or the
+        loss becomes NaN.
     """
     import keras
 
@@ -136,7 +139,8 @@ def train_network(
             f"input_shape {list(shape)} holds {np.prod(shape)} values, a row of X has "
             f"{np.prod(dataset.X.shape[1:])}; correct input_shape"
         )
-    stream, target_scaler = _stream(dataset, fit_rows, shape, options, seed)
+    n_devices = len(device.names) if device else 1
+    stream, target_scaler = _stream(dataset, fit_rows, shape, options, seed, n_devices)
     network = partial(
         make_network,
         build,
@@ -149,16 +153,16 @@ def train_network(
     )
     names = dataset.target_names if regression else ()
     others = _callbacks(options) if len(held_out) else []
+    trainer = _compiled(network, head, options, stream.n_batches, device, len(names))
     run = fingerprint(
         {
             "data": dataset.provenance.get("data_sha256") or dataset.sha256(),
             "rows": hashlib.sha256(np.sort(train_rows).astype("<i8").tobytes()).hexdigest(),
-            "options": dataclasses.asdict(options),
-            "build": build if isinstance(build, str) else f"{build.__module__}.{build.__name__}",
-            "build_params": dict(build_params or {}),
-            "input_shape": list(shape),
+            # When checkpoints are written decides nothing.
+            "options": dataclasses.asdict(options) | {"checkpoint_seconds": None},
+            "batch_rows": stream.batch_rows,
+            "network": _architecture(trainer),
             "seed": seed,
-            "precision": device.dtype if device else None,
             "keras": keras.__version__,
         }
     )
@@ -169,26 +173,26 @@ def train_network(
         folder=checkpoint_folder,
         run=run,
         checkpoint_seconds=options.checkpoint_seconds,
-        n_rows=stream.n_batches * min(options.batch_size, len(fit_rows)),
+        n_rows=stream.n_batches * stream.batch_rows,
     )
-    trainer = _compiled(network, head, options, stream.n_batches, device, len(names))
     done, stopped = 0, False
     found = None if checkpoint_folder is None else read_checkpoint(checkpoint_folder, run)
     if found is not None:
         done, stopped = recorder.restore(trainer, found)
+    if done:
         logger.info("training goes on after epoch %d of %d", done, options.epochs)
     logger.info(
         "%d weights; %d rows to train on in %d steps of %d, %d to validate with",
         trainer.count_params(),
         len(fit_rows),
         stream.n_batches,
-        min(options.batch_size, len(fit_rows)),
+        stream.batch_rows,
         len(held_out),
     )
     validation = None
     if len(held_out):
         validation = stream.as_tensorflow(
-            lambda: stream.batches_in_order(held_out), -(-len(held_out) // BLOCK_ROWS)
+            lambda: stream.batches_in_order(held_out), -(-len(held_out) // stream.block_size)
         )
     swap = [] if options.average_momentum is None else [keras.callbacks.SwapEMAWeights()]
     trainer.fit(
@@ -223,6 +227,7 @@ def _stream(
     shape: tuple[int, ...],
     options: TrainingOptions,
     seed: int,
+    n_devices: int,
 ) -> tuple[Stream, Scaler]:
     """Learn the scales on the rows that are trained on, and lay out the input."""
     weights = dataset.sample_weight
@@ -235,6 +240,8 @@ def _stream(
         targets = target_scaler.transform(y).astype(np.float32)
     else:
         target_scaler, targets = Scaler(0.0, 1.0), dataset.y.astype(np.int32)
+    if weights is None and n_devices > 1:
+        weights = np.ones(len(targets))  # for the rows that fill up a batch
     stream = Stream(
         dataset=dataset,
         rows=rows,
@@ -247,6 +254,7 @@ def _stream(
         block_rows=options.block_rows,
         buffer_rows=options.buffer_rows,
         noise=Noise(*options.noise_scale) if options.noise else None,
+        n_devices=n_devices,
     )
     return stream, target_scaler
 
@@ -310,6 +318,21 @@ def _compiled(
         )
         trainer.optimizer.build(trainer.trainable_variables)
     return trainer
+
+
+def _architecture(model: "keras.Model") -> dict[str, Any]:
+    """Describe all layers; refuse what could not be stored before it is trained for hours."""
+    import keras
+
+    bare = keras.Model(model.inputs[0], model.outputs[0], name="network")
+    try:
+        config = json.loads(bare.to_json())
+    except NotImplementedError as error:
+        raise InputError(
+            f"this network: cannot be stored ({one_line(error)[:200]}); give the layer a get_config"
+        ) from error
+    _check_parts(config, "this network")
+    return config
 
 
 def _is_chosen(options: TrainingOptions, head: Head) -> bool:

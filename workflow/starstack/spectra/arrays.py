@@ -1,8 +1,9 @@
 """Spectra from the arrays of an HDF5 or .npz file, or the columns of a CSV table, by name."""
 
+import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -104,8 +105,8 @@ def read_arrays(
     run : Run
     path : path
         An ``.h5`` or ``.hdf5`` file, from which blocks of rows are read, or an ``.npz`` or
-        ``.csv`` file, which is read whole. The columns of a ``.csv`` file whose names begin with
-        `flux` (or `error`) are the spectra (or errors).
+        ``.csv`` file, which is read whole. The columns of a ``.csv`` file that are named `flux`
+        (or `error`) and a number, such as ``f0``, ``f1``, …, are the spectra (or errors).
     flux, labels, error, wavelength, row_id, group, snr
         See `Layout`. Without errors, masked pixels hold 1 and nothing marks them.
     grid : str, optional
@@ -177,6 +178,11 @@ def survey_of(
         wavelength = None
         if layout.wavelength is not None:
             wavelength = _column(arrays, layout.wavelength, "wavelength", width, where)
+            if wavelength.dtype.kind not in "iuf":
+                raise InputError(
+                    f"{where}: wavelength ('{layout.wavelength}') has type {wavelength.dtype}; "
+                    "expected numbers, vacuum Å"
+                )
             wavelength = wavelength.astype(np.float64)
     if grid is None:
         if by_chip or choice["drop_edge_pixel"] or len(choice["chips"]) < 3:
@@ -191,7 +197,7 @@ def survey_of(
         pixels = choose_pixels(grid, **choice)
     kept = complete_rows(targets, row_id, treatment.drop_missing_labels, where)
 
-    def blocks() -> Iterator[Mapping[str, np.ndarray]]:
+    def blocks() -> Generator[Mapping[str, np.ndarray], None, None]:
         with open_arrays(path, layout, where) as arrays:
             flux = _table(arrays, layout.flux, "flux", where)
             error = layout.error and _table(arrays, layout.error, "error", where)
@@ -201,11 +207,13 @@ def survey_of(
                     continue
                 # One straight read, of which the rows are chosen in memory.
                 span = slice(first, first + BLOCK)
-                values = flux[span][rows - first].astype(np.float64)
+                with _readable(where):
+                    values = flux[span][rows - first].astype(np.float64)
+                    sigma = None if error is None else error[span][rows - first].astype(np.float64)
                 bad = values == 0 if treatment.zero_is_missing else np.zeros(values.shape, bool)
                 yield features(
                     values,
-                    None if error is None else error[span][rows - first].astype(np.float64),
+                    sigma,
                     bad,
                     pixels,
                     row_id[rows],
@@ -238,23 +246,55 @@ def open_arrays(
     """
     suffix = Path(path).suffix.lower()
     if suffix not in OPENERS:
-        raise InputError(f"{where}: expected a name ending in {', '.join(OPENERS)}")
+        raise InputError(
+            f"{where}: expected a name ending in {', '.join(OPENERS)}; correct data.path"
+        )
+    check_file(path, where)
+    with ExitStack() as stack:
+        with _readable(where):
+            arrays = stack.enter_context(OPENERS[suffix](path, layout, where))
+        yield arrays
+
+
+def check_file(path: str | PathLike[str], where: str) -> None:
+    """Refuse a path at which there is nothing, or a folder.
+
+    Raises
+    ------
+    InputError
+    """
+    if Path(path).is_dir():
+        raise InputError(f"{where}: is a folder, expected a file; correct data.path")
+    if not Path(path).exists():
+        raise InputError(f"{where}: there is no such file; correct data.path")
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, on one line."""
+    # NumPy advises to load what came as pickle, which may run any code.
+    if "pickle" in str(error):
+        return "not arrays of numbers or text"
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Tell the user of a file that cannot be opened or sliced."""
     try:
-        with OPENERS[suffix](path, layout) as arrays:
-            yield arrays
+        yield
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"{where}: there is no such file; correct data.path") from None
     except _UNREADABLE as error:
         raise InputError(
-            f"{where}: cannot be read ({' '.join(str(error).split())}); the file is cut short or "
-            "of another kind"
+            f"{where}: cannot be read ({reason(error)}); the file is cut short or of another kind: "
+            "copy or download it again"
         ) from error
 
 
 @contextmanager
-def _open_hdf5(path: str | PathLike[str], layout: Layout) -> Iterator[Mapping[str, h5py.Dataset]]:
+def _open_hdf5(
+    path: str | PathLike[str], layout: Layout, where: str
+) -> Iterator[Mapping[str, h5py.Dataset]]:
     with h5py.File(path, "r") as file:
         arrays: dict[str, h5py.Dataset] = {}
         file.visititems(
@@ -265,23 +305,63 @@ def _open_hdf5(path: str | PathLike[str], layout: Layout) -> Iterator[Mapping[st
         yield arrays
 
 
+@contextmanager
 def _open_npz(
-    path: str | PathLike[str], layout: Layout
-) -> AbstractContextManager[Mapping[str, np.ndarray]]:
-    return np.load(path, allow_pickle=False)
+    path: str | PathLike[str], layout: Layout, where: str
+) -> Iterator[Mapping[str, np.ndarray]]:
+    with open_npz(path) as arrays:
+        yield arrays
 
 
 @contextmanager
-def _open_csv(path: str | PathLike[str], layout: Layout) -> Iterator[Mapping[str, np.ndarray]]:
+def open_npz(path: str | PathLike[str]) -> Iterator[Mapping[str, np.ndarray]]:
+    """Open an .npz file, without pickle."""
+    if not zipfile.is_zipfile(path):
+        # Of such a file, NumPy returns the one array of .npy, or advises to unpickle it.
+        raise zipfile.BadZipFile("it is no archive of arrays")
+    with np.load(path, allow_pickle=False) as arrays:
+        yield arrays
+
+
+@contextmanager
+def _open_csv(
+    path: str | PathLike[str], layout: Layout, where: str
+) -> Iterator[Mapping[str, np.ndarray]]:
     import pandas as pd
 
     frame = pd.read_csv(path)
     arrays = {name: frame[name].to_numpy() for name in frame.columns}
-    for prefix in (layout.flux, layout.error):
-        columns = [name for name in frame.columns if prefix and name.startswith(prefix)]
-        if columns:
-            arrays[prefix] = frame[columns].to_numpy()
+    arrays |= {
+        prefix: frame[columns].to_numpy()
+        for prefix, columns in _pixel_columns(frame.columns, layout, where).items()
+    }
     yield arrays
+
+
+def _pixel_columns(names: Sequence[str], layout: Layout, where: str) -> dict[str, list[str]]:
+    """Return the columns of the spectra, and of the errors in the same order, by their prefix."""
+    roles = {layout.flux: "flux"} | ({layout.error: "error"} if layout.error else {})
+    taken = {layout.row_id, layout.group, layout.snr, layout.wavelength, *layout.labels.values()}
+    numbers: dict[str, list[str]] = {}
+    # The longer prefix first: a column 'f10' of errors 'f1' is none of the fluxes 'f'.
+    for prefix in sorted(roles, key=len, reverse=True):
+        pattern = re.compile(re.escape(prefix) + r"(\d+(\.\d+)?)")
+        found = {name: match[1] for name in names if (match := pattern.fullmatch(name))}
+        numbers[prefix] = [number for name, number in found.items() if name not in taken]
+        taken.update(found)
+        if not numbers[prefix]:
+            raise InputError(
+                f"{where}: no column is named '{prefix}' and a number, such as '{prefix}0'; "
+                f"correct data.{roles[prefix]}, or rename the columns"
+            )
+    expected = numbers[layout.flux]
+    for prefix, found in numbers.items():
+        if odd := sorted(set(found) ^ set(expected)):
+            raise InputError(
+                f"{where}: only one of '{layout.flux}{odd[0]}' and '{prefix}{odd[0]}' is a column; "
+                "expected an error for each flux, with the same number"
+            )
+    return {prefix: [f"{prefix}{number}" for number in expected] for prefix in roles}
 
 
 OPENERS: dict[str, Callable[..., AbstractContextManager[Mapping[str, np.ndarray]]]] = {
@@ -295,11 +375,12 @@ OPENERS: dict[str, Callable[..., AbstractContextManager[Mapping[str, np.ndarray]
 def _table(arrays: Mapping[str, np.ndarray], name: str, role: str, where: str) -> np.ndarray:
     if name not in arrays:
         raise not_among(f"{where}: {role}", "array", name, sorted(arrays))
-    stored = arrays[name]
+    with _readable(where):
+        stored = arrays[name]
     if stored.ndim != 2 or stored.dtype.kind not in "iuf" or 0 in stored.shape:
         raise InputError(
             f"{where}: {role} ('{name}') has shape {stored.shape} and type {stored.dtype}; "
-            "expected numbers, spectra by pixels"
+            f"expected numbers, spectra by pixels; correct data.{role}"
         )
     return stored
 
@@ -311,11 +392,14 @@ def _column(
     name, _, column = (spec, "", "") if spec in arrays else spec.rpartition(":")
     if name not in arrays or (column and not column.isdigit()):
         raise not_among(f"{where}: {role}", "array", spec, sorted(arrays))
-    stored = arrays[name]
-    is_text = isinstance(stored, h5py.Dataset) and h5py.check_string_dtype(stored.dtype)
-    values = stored.asstr()[...] if is_text else stored[...]
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
+    with _readable(where):
+        values = arrays[name][...]
+    try:
+        values = _stripped(values)
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{where}: {role} ('{spec}') is not text in UTF-8; encode it as UTF-8"
+        ) from None
     if column and values.ndim == 2 and int(column) < values.shape[1]:
         values = values[:, int(column)]
     elif values.ndim == 2 and values.shape[1] == 1:
@@ -326,3 +410,13 @@ def _column(
             f"column of a table, as '{name}:0'"
         )
     return values
+
+
+def _stripped(values: np.ndarray) -> np.ndarray:
+    """Decode text, without the blanks that pad it: visits of one star may be padded differently."""
+    if values.dtype.kind not in "SUO":
+        return values
+    cells = [v.decode("utf-8") if isinstance(v, bytes) else v for v in values.ravel().tolist()]
+    cells = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
+    kind = object if values.dtype.kind == "O" else np.str_
+    return np.array(cells, dtype=kind).reshape(values.shape)

@@ -7,7 +7,7 @@ two in the labels ℓ, here centred on a baseline, d = ℓ - ℓ₀:
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -17,12 +17,13 @@ from starstack.data.names import not_among
 from starstack.errors import InputError
 from starstack.seeds import derive_seed
 from starstack.spectra.apogee import wavelength
+from starstack.spectra.arrays import check_file, open_npz, reason
 from starstack.spectra.normalisation import check_grid, choose_pixels
 from starstack.spectra.survey import Run, Survey, draw_snr, name_visits, observed
 
 LABELS = ("teff", "logg", "fe_h", "alpha_fe")
 
-# Labels are drawn between a star and one of this many neighbours.
+# Labels are drawn between a star and one of this many neighbours, or fewer if there are fewer.
 _NEIGHBOURS = 10
 
 
@@ -64,37 +65,63 @@ def read_model(path: str | PathLike[str], where: str) -> CannonModel:
     Raises
     ------
     InputError
-        If the file is missing or damaged, an array is missing or of the wrong shape, or the
-        wavelengths are not those of DR12.
+        If the file is missing or damaged, an array is missing, of the wrong shape or not finite,
+        there are fewer than two stars, or the wavelengths are not those of DR12.
     """
     where = f"{where}: {path}"
     names = ("coeffs", "baseline", "scatter", "training_labels", "wavelength")
+    check_file(path, where)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             for name in names:
-                if name not in file.files:
-                    raise not_among(where, "array", name, file.files)
+                if name not in file:
+                    raise not_among(where, "array", name, file)
             arrays = {name: file[name] for name in names}
-            bad = file["apogee_mask"].astype(bool) if "apogee_mask" in file.files else None
-    except FileNotFoundError:
-        raise InputError(f"{where}: there is no such file; correct data.path") from None
+            if "apogee_mask" in file:
+                arrays["apogee_mask"] = file["apogee_mask"]
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{where}: cannot be read as .npz ({error})") from error
+        raise InputError(
+            f"{where}: cannot be read as .npz ({reason(error)}); copy or download it again, or "
+            "correct data.path"
+        ) from error
+    arrays = {"apogee_mask": np.zeros(len(wavelength()), dtype=bool)} | arrays
+    _check_arrays(arrays, where)
     check_grid(arrays.pop("wavelength"), wavelength(), where)
+    return CannonModel(bad=arrays.pop("apogee_mask").astype(bool), **arrays)
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray], where: str) -> None:
+    """Refuse arrays that do not make a model."""
     n_labels, n_pixels = len(LABELS), len(wavelength())
     n_terms = 1 + n_labels + n_labels * (n_labels + 1) // 2
     shapes = {
         "coeffs": (n_terms, n_pixels),
         "baseline": (n_labels,),
         "scatter": (n_pixels,),
-        "training_labels": (len(arrays["training_labels"]), n_labels),
+        "training_labels": ("m", n_labels),
+        "apogee_mask": (n_pixels,),
+        "wavelength": ("p",),
     }
     for name, shape in shapes.items():
-        if arrays[name].shape != shape:
-            raise InputError(f"{where}: {name} has shape {arrays[name].shape}; expected {shape}")
-    return CannonModel(**arrays, bad=np.zeros(n_pixels, dtype=bool) if bad is None else bad)
+        found = arrays[name].shape
+        sizes = [size for size in shape if isinstance(size, int)]
+        if len(found) != len(shape) or list(found[len(shape) - len(sizes) :]) != sizes:
+            expected = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
+            raise InputError(
+                f"{where}: {name} has shape {found}; expected ({expected}): give a model of "
+                f"{', '.join(LABELS)} on the pixels of DR12"
+            )
+        if arrays[name].dtype.kind not in "biuf" or not np.isfinite(arrays[name]).all():
+            raise InputError(
+                f"{where}: {name} holds what is not a finite number; fit the model again"
+            )
+    if (n_stars := len(arrays["training_labels"])) < 2:
+        raise InputError(
+            f"{where}: training_labels has {n_stars} stars; expected at least 2: give those that "
+            "the model was fitted to"
+        )
 
 
 def draw_labels(model: CannonModel, n: int, jitter: float, rng: np.random.Generator) -> np.ndarray:
@@ -107,11 +134,19 @@ def draw_labels(model: CannonModel, n: int, jitter: float, rng: np.random.Genera
     Returns
     -------
     ndarray, shape (n, 4)
+
+    Raises
+    ------
+    InputError
+        If `jitter` is not between 0 and 1: beyond the neighbour, labels may leave the hull.
     """
     from scipy.spatial import cKDTree
 
+    if not 0 <= jitter <= 1:
+        raise InputError(f"jitter: is {jitter:g}; expected 0 to 1")
     labels = model.training_labels.astype(np.float64)
-    scaled = labels / labels.std(axis=0)
+    spread = labels.std(axis=0)
+    scaled = labels / np.where(spread > 0, spread, 1.0)
     star = rng.integers(len(labels), size=n)
     count = min(_NEIGHBOURS, len(labels) - 1)
     _, nearest = cKDTree(scaled).query(scaled[star], k=count + 1)

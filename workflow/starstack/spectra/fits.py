@@ -10,8 +10,11 @@ the logarithmic grid that CRVAL1 and CDELT1 of HDU 1 give, 8575 pixels with gaps
   Bad pixels have large errors.
 """
 
+import csv
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,7 +24,7 @@ import numpy as np
 
 from starstack.data.columns import as_numbers
 from starstack.data.names import not_among
-from starstack.data.table import read_table
+from starstack.data.table import SEPARATORS, read_table
 from starstack.errors import InputError
 from starstack.spectra.apogee import LOG_START, LOG_STEP, N_COMBINED, pixel_grid
 from starstack.spectra.arrays import Treatment
@@ -39,6 +42,18 @@ BAD_BITS = (0, 1, 2, 3, 4, 5, 6, 7, 12, 13)
 
 # Whether the files of a kind have a mask, by how their names begin.
 KINDS = {"apStar": True, "asStar": True, "aspcapStar": False}
+
+# Names of stars by their coordinates, as APOGEE writes them, in the names of files.
+_STAR = re.compile(r"(?<=-)(?:2M|[A-Z]+)\d+[+-]\d+")
+# What else those begin with: the kind, and the versions of the reductions.
+_VERSIONS = re.compile(r"[a-z]+Star-(?:(?:[rsvlt]|dr)\d[\w.]*-)*")
+
+# What reading a file that is cut short or of another kind was seen to raise, and to warn of.
+_UNREADABLE = (OSError, ValueError, TypeError, IndexError, AttributeError, KeyError)
+_CUT_SHORT = re.compile(r"File may have been truncated|Error validating header")
+
+# Bits of a mask of 64-bit integers, without its sign.
+_N_BITS = 63
 
 _LABELS = {"teff": "TEFF", "logg": "LOGG", "fe_h": "FE_H"}
 
@@ -123,6 +138,8 @@ def read_fits(
     chosen = {"combined": False, "visits": True}
     if spectra not in chosen:
         raise not_among(run.where, "kind of spectra", spectra, chosen)
+    if odd := [bit for bit in bad_bits if not 0 <= bit < _N_BITS]:
+        raise InputError(f"{run.where}: bit {odd[0]} of data.bad_bits; expected 0 to {_N_BITS - 1}")
     treatment = Treatment(normalise, drop_missing_labels, max_error)
     by_chip = treatment.by_chip(run.where)
     stars = _read_labels(labels_file, id_column, labels, run.where)
@@ -135,7 +152,13 @@ def read_fits(
         )
     if len(listed) < len(found):
         unknown = len(found) - len(listed)
-        logger.warning("%s: left out %d spectra without labels", run.where, unknown)
+        first = next(spectrum.star for spectrum in found if spectrum.star not in stars)
+        logger.warning(
+            "%s: left out %d spectra without labels, such as that of '%s'",
+            run.where,
+            unknown,
+            first,
+        )
     row_id = np.array([spectrum.row_id for spectrum in listed])
     values = np.array([stars[spectrum.star] for spectrum in listed])
     targets = dict(zip(labels, values.T, strict=True))
@@ -146,7 +169,7 @@ def read_fits(
     )
     combined = pixel_grid(grid).combined
 
-    def blocks() -> Iterator[Mapping[str, np.ndarray]]:
+    def blocks() -> Generator[Mapping[str, np.ndarray], None, None]:
         for first in range(0, len(listed), BLOCK):
             rows = [_read(spectrum, bad_bits, run.where) for spectrum in listed[first:][:BLOCK]]
             flux, error, bad = (np.array(part)[:, combined] for part in zip(*rows, strict=True))
@@ -176,6 +199,7 @@ def _read_labels(
     path: str | PathLike[str], id_column: str, labels: Mapping[str, str], where: str
 ) -> dict[str, list[float]]:
     """Return the labels of each star by its name."""
+    _check_columns(path, id_column, labels, where)
     table = read_table(
         where,
         "classification",  # keeps the cells as text: a label that is missing may be written so
@@ -188,13 +212,29 @@ def _read_labels(
         as_numbers(values, f"column '{name}'", f"{where}: {path}", table.row_id)
         for name, values in zip(table.target_names, table.targets, strict=True)
     ]
-    stars, counts = np.unique(table.row_id, return_counts=True)
+    names = np.char.strip(table.row_id)
+    stars, counts = np.unique(names, return_counts=True)
     if (counts > 1).any():
         raise InputError(
             f"{where}: {path} has {counts.max()} lines for star '{stars[counts.argmax()]}'; "
             "expected one per star"
         )
-    return dict(zip(table.row_id.tolist(), np.column_stack(columns).tolist(), strict=True))
+    return dict(zip(names.tolist(), np.column_stack(columns).tolist(), strict=True))
+
+
+def _check_columns(
+    path: str | PathLike[str], id_column: str, labels: Mapping[str, str], where: str
+) -> None:
+    """Name the options that are wrong as the configuration does; `read_table` does not know it."""
+    if not Path(path).is_file():
+        raise InputError(f"{where}: there is no file {path}; correct data.labels_file")
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        separator = SEPARATORS.get(Path(path).suffix.lower(), ",")
+        header = next(csv.reader(file, delimiter=separator), [])
+    named = [("id_column", id_column), *(("labels", name) for name in labels.values())]
+    for option, name in named:
+        if name not in header:
+            raise not_among(f"{where}: data.{option}: {path}", "column", name, header)
 
 
 def _find(folder: Path, pattern: str, visits: bool, where: str) -> list[Spectrum]:
@@ -210,10 +250,10 @@ def _find(folder: Path, pattern: str, visits: bool, where: str) -> list[Spectrum
         has_visits = KINDS[_kind(path, where)]
         with _opened(path, where) as hdus:
             header = hdus[0].header
-            star = str(header.get("OBJID", "")).strip() or path.stem.rpartition("-")[2]
-            snr = float(header.get("SNR", np.nan))
+            star = str(header.get("OBJID", "")).strip() or _star_of(path)
+            snr = _number(header, "SNR")
             rows = hdus[1].header.get("NAXIS2", 1)
-            ratios = [float(header.get(f"SNRVIS{visit}", np.nan)) for visit in range(1, rows + 1)]
+            ratios = [_number(header, f"SNRVIS{visit}") for visit in range(1, rows + 1)]
         if star in seen:
             raise InputError(
                 f"{where}: star '{star}' is in {seen[star].name} and in {path.name}; keep one file "
@@ -245,18 +285,47 @@ def _kind(path: Path, where: str) -> str:
     )
 
 
+def _star_of(path: Path) -> str:
+    """Return the star that the name of a file is made of.
+
+    Examples
+    --------
+    >>> _star_of(Path("aspcapStar-r5-v603-2M00000001-1234561.fits"))
+    '2M00000001-1234561'
+    >>> _star_of(Path("apStar-r5-VESTA.fits"))
+    'VESTA'
+    """
+    found = _STAR.search(path.stem)
+    return found[0] if found else _VERSIONS.sub("", path.stem, count=1)
+
+
+def _number(header: Mapping[str, object], key: str) -> float:
+    """Return a value of a header, not a number where it has none or text."""
+    try:
+        return float(header.get(key, np.nan))
+    except (TypeError, ValueError):
+        return float("nan")
+
+
 def _opened(path: Path, where: str) -> "HDUList":
     from astropy.io import fits
 
+    needed = 4 if KINDS[_kind(path, where)] else 3
     try:
-        hdus = fits.open(path, memmap=False)
-        if len(hdus) < 3 or hdus[1].header.get("NAXIS1") is None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            hdus = fits.open(path, memmap=False)
+            complete = len(hdus) >= needed and hdus[1].header.get("NAXIS1") is not None
+        # Astropy only warns of a file that is cut short.
+        faults = [str(w.message) for w in caught if _CUT_SHORT.match(str(w.message))]
+        if faults or not complete:
             hdus.close()
-            raise OSError(f"{len(hdus)} of at least 3 HDUs")
-    except (OSError, ValueError, TypeError) as error:
+            raise OSError(faults[0] if faults else f"{len(hdus)} of {needed} HDUs with images")
+    except _UNREADABLE as error:
         raise InputError(
             f"{where}: {path.name} cannot be read as an APOGEE spectrum "
-            f"({' '.join(str(error).split())}); the file is cut short or of another kind"
+            f"({' '.join(str(error).split())}); the file is cut short or of another kind: copy or "
+            "download it again, or correct data.pattern"
         ) from error
     return hdus
 
@@ -271,11 +340,19 @@ def _read(
         try:
             images = [np.atleast_2d(hdus[i].data) for i in ((1, 2, 3) if has_mask else (1, 2))]
             parts = [image[spectrum.row] for image in images]
-        except (OSError, ValueError, TypeError, IndexError) as error:
+        except _UNREADABLE as error:
             raise InputError(
                 f"{where}: {spectrum.path.name} cannot be read to its end "
-                f"({' '.join(str(error).split())}); the file is cut short"
+                f"({' '.join(str(error).split())}); the file is cut short: copy or download it "
+                "again"
             ) from error
+    for what, part in zip(("flux", "error", "mask"), parts, strict=False):
+        if part.shape != (N_COMBINED,) or part.dtype.kind not in "iuf":
+            raise InputError(
+                f"{where}: {spectrum.path.name}: {what} has shape {part.shape} and type "
+                f"{part.dtype} in each row; expected {N_COMBINED} numbers: copy or download it "
+                "again"
+            )
     flux, error = (part.astype(np.float64) for part in parts[:2])
     bad = np.zeros(flux.shape, dtype=bool)
     if has_mask:
@@ -288,10 +365,13 @@ def _read(
 
 def _check_header(header: Mapping[str, object], where: str) -> None:
     if header["NAXIS1"] != N_COMBINED:
-        raise InputError(f"{where}: has {header['NAXIS1']} pixels; expected {N_COMBINED}")
+        raise InputError(
+            f"{where}: has {header['NAXIS1']} pixels; expected {N_COMBINED}, as "
+            "combined spectra of APOGEE; correct data.pattern"
+        )
     expected = {"CRVAL1": LOG_START, "CDELT1": LOG_STEP}
     for key, value in expected.items():
-        found = float(header.get(key, np.nan))
+        found = _number(header, key)
         # A step that is off by this much shifts the last pixel by a tenth of a pixel.
         allowed = GRID_TOLERANCE * LOG_STEP / (N_COMBINED if key == "CDELT1" else 1)
         if not abs(found - value) <= allowed:

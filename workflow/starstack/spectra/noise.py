@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from starstack.errors import InputError
 from starstack.spectra.apogee import CHIPS, RESOLVING_POWER, wavelength
 from starstack.spectra.normalisation import FILL
 
@@ -171,7 +172,14 @@ def draw_bad_pixels(
     Returns
     -------
     ndarray of bool, shape (n_pixels,)
+
+    Raises
+    ------
+    InputError
+        If the share is negative, or 1 or more.
     """
+    if not 0 <= share < 1:
+        raise InputError(f"bad_pixels: is {share:g}; expected at least 0 and less than 1")
     if share == 0:
         return np.zeros(n_pixels, dtype=bool)
     odds = share / (1.0 - share)

@@ -66,7 +66,7 @@ def choose_pixels(
     Raises
     ------
     InputError
-        If there is no chip of that name.
+        If no chip is named, there is no chip of that name, or the step is below 1.
 
     Examples
     --------
@@ -76,6 +76,9 @@ def choose_pixels(
     ('15881.371', '15882.249')
     """
     grid = pixel_grid() if grid is None else grid
+    _check_step(pixel_step)
+    if len(chips) == 0:
+        raise InputError(f"chips: is empty; expected some of {', '.join(grid.chips)}")
     for chip in chips:
         if chip not in grid.chips:
             raise not_among("chips", "chip", chip, grid.chips)
@@ -87,9 +90,15 @@ def choose_pixels(
 
 def all_pixels(width: int, wavelength: np.ndarray | None, pixel_step: int = 1) -> Pixels:
     """Take the pixels of an unknown grid as one chip."""
+    _check_step(pixel_step)
     kept = np.arange(0, width, pixel_step)
     at = None if wavelength is None else wavelength[kept]
     return _named(width, (slice(0, width),), kept, at)
+
+
+def _check_step(pixel_step: int) -> None:
+    if pixel_step < 1:
+        raise InputError(f"pixel_step: is {pixel_step}; expected 1 or more")
 
 
 def _named(
@@ -112,9 +121,10 @@ def check_grid(wavelength: np.ndarray, expected: np.ndarray, where: str) -> None
     """
     if wavelength.shape != expected.shape:
         raise InputError(
-            f"{where}: has {len(wavelength)} wavelengths; expected {len(expected)}, as the grid has"
+            f"{where}: has {wavelength.size} wavelengths; expected {len(expected)}, as the grid has"
         )
-    off = np.abs(np.log10(wavelength / expected)) / LOG_STEP
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.abs(np.log10(wavelength / expected)) / LOG_STEP
     if not (off <= GRID_TOLERANCE).all():
         worst = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
         raise InputError(
@@ -205,14 +215,14 @@ def features(
     Raises
     ------
     InputError
-        For an error of a good pixel that is zero or negative, or a spectrum without a good pixel.
+        For an error that is zero or negative, of a pixel that is good and kept, or a spectrum
+        without a good pixel.
     """
     bad = bad | ~np.isfinite(flux)
     if error is not None:
         bad |= np.isnan(error) | np.isposinf(error)
         error = np.where(bad, np.inf, error)
-        names = pixels.names if len(pixels.names) == pixels.width else range(pixels.width)
-        check_errors(error, row_id, names, where)
+        check_errors(error[:, pixels.kept], row_id, pixels.names, where)
     if by_chip:
         flux, error = normalise(flux, error, bad, pixels.chips)
     if error is not None and max_error is not None:

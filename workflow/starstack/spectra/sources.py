@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from os import PathLike
 from typing import Any
 
@@ -100,7 +101,9 @@ def write_spectra(
         len(header.feature_names),
         ", ".join(header.target_names),
     )
-    write_dataset_blocks(header, _checked(survey.blocks, header, where), path)
+    # After a fault, threads that make blocks are to end here, not when the garbage is collected.
+    with closing(survey.blocks):
+        write_dataset_blocks(header, _checked(survey.blocks, header, where), path)
 
 
 def _checked(

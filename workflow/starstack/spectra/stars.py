@@ -41,7 +41,7 @@ class Stars:
     ------
     InputError
         If a label lies outside `BOX` or is not finite, or nuisances are missing, of another shape
-        or not finite.
+        or not finite, or ``v_macro`` is negative.
 
     Examples
     --------
@@ -77,6 +77,10 @@ class Stars:
                     f"{name}: expected {len(self)} finite numbers, one for each star, got shape "
                     f"{values.shape}"
                 )
+        if (self.nuisances["v_macro"] < 0).any():
+            raise InputError(
+                f"v_macro: is {self.nuisances['v_macro'].min():g} km/s; expected 0 or more"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,7 +1,7 @@
 """What every source of spectra delivers, and what the sources that make spectra share."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 # of rows differently, and the spectra of one seed are to be the same everywhere.
 BLOCK = 128
 
-# How a catalogue of APOGEE writes a label that could not be determined.
-MISSING_LABEL = -9999.0
+# Catalogues write a label that could not be determined as -9999, -9999.99, -999 and the like; no
+# label is as low.
+MISSING_LABEL = -999.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Survey:
         Labels by name.
     pixels : Pixels
         The features.
-    blocks : iterator of mappings
+    blocks : generator of mappings
         The tables of a data set, in the order of the rows.
     row_id : ndarray of str, shape (n,)
         Names of the spectra.
@@ -65,7 +66,7 @@ class Survey:
 
     targets: Mapping[str, np.ndarray]
     pixels: Pixels
-    blocks: Iterator[Mapping[str, np.ndarray]]
+    blocks: Generator[Mapping[str, np.ndarray], None, None]
     row_id: np.ndarray
     group: np.ndarray | None = None
     row_values: dict[str, np.ndarray] = field(default_factory=dict)
@@ -80,7 +81,7 @@ def complete_rows(
     Parameters
     ----------
     targets : mapping of str to ndarray, shape (n,)
-        Labels by name; -9999 or not a number where one is missing.
+        Labels by name; -999 or less, or not a number, where one is missing.
     row_id : ndarray of str, shape (n,)
         Names of the rows, for the messages.
     drop : bool
@@ -100,7 +101,7 @@ def complete_rows(
     [0, 2]
     """
     missing = {
-        name: ~np.isfinite(values) | (values == MISSING_LABEL) for name, values in targets.items()
+        name: ~np.isfinite(values) | (values <= MISSING_LABEL) for name, values in targets.items()
     }
     either = np.logical_or.reduce(list(missing.values()))
     count, total = np.count_nonzero(either), len(either)
@@ -160,7 +161,7 @@ def observed(
     *,
     bad_pixels: float,
     always_bad: np.ndarray | None = None,
-) -> Iterator[Mapping[str, np.ndarray]]:
+) -> Generator[Mapping[str, np.ndarray], None, None]:
     """Make noiseless spectra and observe them, block after block.
 
     Parameters

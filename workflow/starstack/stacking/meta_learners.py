@@ -43,7 +43,9 @@ META_LEARNERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
         **{method: _entry(BlendClassifier, method=method) for method in BLENDING_METHODS},
     },
     "regression": {
-        "ridge": _entry(RidgeCV, alphas=RIDGE_PENALTIES),
+        # One penalty for all targets would be that of the target in the smallest unit: beside a
+        # temperature in K, a stack's [Fe/H] in dex was shrunk to its mean.
+        "ridge": _entry(RidgeCV, alphas=RIDGE_PENALTIES, alpha_per_target=True),
         "lasso": _entry(LassoCV),
         "dense": ("starstack.networks.estimators.KerasRegressor", DENSE_OPTIONS),
         **{method: _entry(BlendRegressor, method=method) for method in BLENDING_METHODS},

@@ -1,5 +1,7 @@
 """Bias and scatter of predicted labels as a table of a paper."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from starstack.tables.measurement import Measurement
@@ -12,7 +14,7 @@ _STATISTICS = {
 }
 
 
-def errors_table(errors: pd.DataFrame) -> pd.DataFrame:
+def errors_table(errors: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Lay out errors with one row per estimator and bin of signal-to-noise ratio.
 
     Base models are given over all rows only: the table would be many pages long.
@@ -21,6 +23,8 @@ def errors_table(errors: pd.DataFrame) -> pd.DataFrame:
     ----------
     errors : DataFrame
         Rows of errors.csv of one study.
+    labels : mapping of str to str, optional
+        Words and unit of a target by its name, such as ``{"teff": "Teff (K)"}``.
 
     Returns
     -------
@@ -42,7 +46,8 @@ def errors_table(errors: pd.DataFrame) -> pd.DataFrame:
     for row in kept.to_dict("records"):
         cell = cells.setdefault((row["estimator"], row["snr"].replace("-", "–"), row["n"]), {})
         statistic = _STATISTICS[row["statistic"]]
-        cell[row["output"], statistic] = Measurement(row["value"], row["standard_error"])
+        target = (labels or {}).get(row["output"], row["output"])
+        cell[target, statistic] = Measurement(row["value"], row["standard_error"])
     keys = list(dict.fromkeys(key for cell in cells.values() for key in cell))
     return pd.DataFrame(
         [[cell.get(key) for key in keys] for cell in cells.values()],
