@@ -33,6 +33,9 @@ with job(snakemake) as output:
             predictions if dataset.task == "regression" else predictions.iloc[:0],
             dict(zip(dataset.row_id, dataset.row_values.get("snr", ()), strict=False)),
             params.snr_bins,
+            group=None
+            if dataset.group is None
+            else dict(zip(dataset.row_id, dataset.group, strict=True)),
         )
     weights = [read_table(path, "weights") for path in given.weights]
     histories = [read_table(path, "history") for path in given.histories]
