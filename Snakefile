@@ -17,9 +17,13 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/base_models.smk"
 include: "workflow/rules/meta_learners.smk"
 include: "workflow/rules/networks.smk"
+include: "workflow/rules/derivatives.smk"
+include: "workflow/rules/uncertainty.smk"
+include: "workflow/rules/projection.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/uncertainty_results.smk"
 include: "workflow/rules/collect.smk"
 
 

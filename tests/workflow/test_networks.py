@@ -36,6 +36,7 @@ CONFIG = {
                     "build": "dense",
                     "build_params": {"units": [32, 16], "dropout": 0.1},
                     "training": {"epochs": 40, "batch_size": 16, "noise": True},
+                    "jacobian": {"rows": 20, "store": True},
                 }
             },
         },
@@ -84,7 +85,7 @@ def test_a_network_stands_beside_base_models_and_stack(project):
         ("dense", "network"),
     }
     figures = project.folder / "results" / "small-spectra" / "figures"
-    for name in ("errors", "history", "residuals", "scores", "spectra", "weights"):
+    for name in ("errors", "history", "jacobian", "residuals", "scores", "spectra", "weights"):
         assert (figures / f"{name}.pdf").stat().st_size > 1000
 
 
@@ -108,6 +109,41 @@ def test_the_stored_network_predicts_what_is_stored(project):
         held_out = file["validation/row_id"].asstr()[()].tolist()
     np.testing.assert_allclose(predicted, stored, rtol=1e-5)
     assert set(held_out) < set(dataset.row_id[split.train_rows()].tolist())
+
+
+def test_jacobians_stand_beside_each_network(project):
+    """Statistics over test rows, the rows themselves where they are asked for, and J·G."""
+    stem = project.folder / DENSE
+    network = load_network(f"{stem}.keras", f"{stem}.json")
+    dataset = read_dataset(project.folder / "results/small-spectra/data.h5")
+    split = Split.from_csv(project.folder / "results/small-spectra/split.csv")
+    with h5py.File(f"{stem}.jacobian.h5") as file:
+        assert file["output_names"].asstr()[()].tolist() == ["teff", "logg", "fe_h"]
+        stored, names = file["jacobian"][()], file["row_id"].asstr()[()]
+        mean = file["statistics/mean"][()]
+    rows_of = {name: row for row, name in enumerate(dataset.row_id)}
+    positions = [rows_of[name] for name in names]
+    assert len(positions) == 20 and split.is_test[positions].all()
+    np.testing.assert_allclose(stored.mean(axis=0), mean, rtol=1e-3, atol=1e-3)
+    # Along a direction in which nothing switches: the prediction's own difference.
+    step = 1e-3 * np.random.default_rng(0).standard_normal(dataset.X.shape[1])
+    ends = [network.predict(dataset.X[positions] + sign * step) for sign in (1, -1)]
+    difference = (ends[0] - ends[1]) / 2
+    answer = stored @ step
+    assert np.median(np.abs(answer - difference) / np.abs(difference).max(axis=0)) < 0.01
+    identity = rows(project, "small-spectra/evaluation/jacobian_identity.csv")
+    assert {(row["network"], row["output"], row["n"]) for row in identity} == {
+        ("dense", output, "60") for output in ("teff", "logg", "fe_h")
+    }
+    results = project.folder / "results"
+    assert (results / "small-spectra/figures/jacobian.pdf").stat().st_size > 1000
+    assert (results / "small-spectra/tables/jacobian_identity.html").stat().st_size > 500
+    with h5py.File(results / "small-classes/networks/dense.jacobian.h5") as file:
+        assert "jacobian" not in file
+        # Probabilities add up to one, so their derivatives add up to zero.
+        mean = file["statistics/mean"][()]
+        assert np.abs(mean.sum(axis=0)).max() < 1e-4 * np.abs(mean).max()
+        assert file["statistics"].attrs["n_rows"] == 45
 
 
 def test_errors_are_predicted_minus_observed(project):

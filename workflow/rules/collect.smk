@@ -15,7 +15,10 @@ rule figures:
 
 rule tables:
     input:
-        expand(rules.tabulate.output.scores, study=config["studies"]),
+        expand(rules.tabulate.output.scores, study=judged_studies()),
+        expand(rules.tabulate_projection.output.certificates, study=traced_studies()),
+        expand(rules.tabulate_jacobian.output.identity, study=simulated_studies()),
+        expand(rules.tabulate_uncertainty.output.calibration, study=budget_studies()),
         rules.tabulate_runtime.output.rules,
         rules.quote_numbers.output.numbers,
     message:

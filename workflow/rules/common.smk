@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -171,6 +172,162 @@ def studies_with_spectra(wanted):
     ]
 
 
+def judged_studies():
+    """Studies with models that are scored; another one only traces joint fits."""
+    return [
+        name
+        for name, study in config["studies"].items()
+        if study["base_models"] or study["networks"]
+    ]
+
+
+def traced_studies():
+    """Studies that trace joint fits of a projection."""
+    return [name for name, study in config["studies"].items() if study["projection"]]
+
+
+def simulated_studies():
+    """Studies with networks whose spectra the simulator can differentiate."""
+    return [
+        name
+        for name, study in config["studies"].items()
+        if study["networks"] and study["data"]["source"] == "simulated-spectra"
+    ]
+
+
+def uncertainty_of(wildcards):
+    """How the error bars of a network are made."""
+    return network_spec(wildcards)["uncertainty"]
+
+
+def budget_networks(study):
+    """Networks of a study that get error bars, and how."""
+    networks = config["studies"][study]["networks"].items()
+    return {
+        name: entry["uncertainty"]
+        for name, entry in networks
+        if entry["uncertainty"]["structures"]
+    }
+
+
+def budget_studies():
+    """Studies with a network that gets error bars."""
+    return [study for study in config["studies"] if budget_networks(study)]
+
+
+def curvatures():
+    """Structures of the curvature that the config names."""
+    named = {
+        structure
+        for study in budget_studies()
+        for options in budget_networks(study).values()
+        for structure in options["structures"]
+    }
+    return sorted(named)
+
+
+def get_budget_files(kind):
+    """Files of the networks of a study that get error bars, in the order of the config."""
+
+    def files(wildcards):
+        return [
+            f"results/{wildcards.study}/networks/{network}.{kind}"
+            for network in budget_networks(wildcards.study)
+        ]
+
+    return files
+
+
+def get_structure_files(kind):
+    """Files of each structure of each network of a study, in the order of the config."""
+
+    def files(wildcards):
+        return [
+            f"results/{wildcards.study}/networks/{network}.{structure}.{kind}"
+            for network, options in budget_networks(wildcards.study).items()
+            for structure in options["structures"]
+        ]
+
+    return files
+
+
+def first_structure(kind):
+    """The file of a network's first structure, which figures show."""
+
+    def file(wildcards):
+        structure = uncertainty_of(wildcards)["structures"][0]
+        return f"results/{wildcards.study}/networks/{wildcards.network}.{structure}.{kind}"
+
+    return file
+
+
+def shown_method(wildcards):
+    """The method whose standardised errors are drawn: the first structure, recalibrated."""
+    options = uncertainty_of(wildcards)
+    law, structure = options["recalibration"], options["structures"][0]
+    return structure if law == "none" else f"{structure}, {law.replace('_', ' ')}"
+
+
+def get_validation_fraction(wildcards):
+    """The share of the training rows that a network's error bars are calibrated with."""
+    return network_spec(wildcards)["training"]["validation_fraction"]
+
+
+def units_of(wildcards):
+    """Units of targets: what stands in brackets at the end of their words."""
+    labels = study_of(wildcards)["target_labels"]
+    found = {name: re.search(r"\(([^()]*)\)$", words) for name, words in labels.items()}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def conformal_stack(study):
+    """The first meta-learner that sees out-of-fold predictions alone, or nothing.
+
+    Its intervals are scaled by the signal-to-noise ratio, which spectra have.
+    """
+    learners = config["studies"][study]["meta_learners"]
+    if study not in studies_with_spectra(True):
+        return ""
+    fits = (
+        name
+        for name, entry in learners.items()
+        if entry["trained_on"] == "out-of-fold" and not entry["keep_features"]
+    )
+    return next(fits, "")
+
+
+def conformal_spec(wildcards):
+    """How to build the meta-learner whose intervals are conformal."""
+    name = conformal_stack(wildcards.study)
+    return spec_of(study_of(wildcards)["meta_learners"][name]) if name else {}
+
+
+def bounded_rows(study):
+    """Test rows that are compared with the Cramér–Rao bound: the most that a network asks for."""
+    options = budget_networks(study).values()
+    return max((each["cramer_rao_rows"] for each in options), default=0)
+
+
+def bounded_studies():
+    """Studies whose errors are compared with the Cramér–Rao bound of the simulator."""
+    return [
+        study for study in simulated_studies() if study in budget_studies() and bounded_rows(study)
+    ]
+
+
+def drawn_model(wildcards):
+    """The base model of which the projection is drawn."""
+    return study_of(wildcards)["projection"]["draw"]
+
+
+def get_drawn_models(wildcards):
+    """The file of models that a drawn projection is in."""
+    model = drawn_model(wildcards)
+    # A model that is fitted fold by fold has its last fit, on all training rows, in a file.
+    fold = jobs_of(wildcards.study, model)[-1]
+    return f"results/{wildcards.study}/base_models/{model}/{fold}.skops"
+
+
 def get_spectra_files(wildcards):
     """Files that the spectra of a study are read from: one, or those of a folder."""
     data = study_of(wildcards)["data"]
@@ -261,12 +418,27 @@ def get_runtimes(wildcards):
     files = []
     for study, section in config["studies"].items():
         spectra = study in studies_with_spectra(True)
-        jobs = ["load_spectra" if spectra else "load_data", "split"]
+        judged = study in judged_studies()
+        jobs = ["load_spectra" if spectra else "load_data", *(["split"] if judged else [])]
         jobs += [f"fit_base.{m}.{f}" for m in section["base_models"] for f in jobs_of(study, m)]
         jobs += ["assemble_meta_features"] if section["base_models"] else []
         jobs += [f"fit_meta.{meta}" for meta in section["meta_learners"]]
         jobs += [f"train_network.{network}" for network in section["networks"]]
-        jobs += ["evaluate"]
+        jobs += [f"input_jacobian.{network}" for network in section["networks"]]
+        jobs += ["jacobian_identity"] if study in simulated_studies() else []
+        if section["projection"]:
+            jobs += [
+                "trace_projection",
+                *(["project_rows"] if section["projection"]["draw"] else []),
+            ]
+        jobs += ["evaluate"] if judged else []
+        for network, options in budget_networks(study).items():
+            jobs += [f"fit_curvature.{network}.{name}" for name in options["structures"]]
+            jobs += [f"propagate_noise.{network}"]
+            jobs += [f"error_budget.{network}.{name}" for name in options["structures"]]
+            jobs += [f"hessian_spectrum.{network}"]
+        jobs += ["calibrate", "compare_structures"] if study in budget_studies() else []
+        jobs += ["cramer_rao"] if study in bounded_studies() else []
         files += [f"results/{study}/runtime/{job}.json" for job in jobs]
     return files
 
@@ -275,10 +447,12 @@ def get_figures(wildcards):
     """All figures that the studies of the config have something to show in."""
     files = ["results/summary/figures/runtime.pdf"]
     for study, section in config["studies"].items():
-        shown = ["scores"]
+        shown = []
+        if study in judged_studies():
+            by_task = "reliability" if section["task"] == "classification" else "residuals"
+            shown += ["scores", by_task]
         if section["meta_learners"]:
             shown.append("weights")
-        shown.append("reliability" if section["task"] == "classification" else "residuals")
         if len(section["base_models"]) > 1:
             shown.append("diversity")
         if in_sample_learners(study):
@@ -286,6 +460,19 @@ def get_figures(wildcards):
         if section["networks"]:
             shown.append("history")
         if study in studies_with_spectra(True):
-            shown += ["spectra", "errors"]
+            shown += ["spectra", "errors", *(["jacobian"] if section["networks"] else [])]
+        if section["projection"]:
+            shown += ["saddle", *(["projection"] if section["projection"]["draw"] else [])]
+        of_network = (
+            "coverage",
+            "standardised_errors",
+            "error_budget",
+            "error_correlations",
+            "predicted",
+        )
+        shown += [f"{name}.{network}" for name in of_network for network in budget_networks(study)]
+        if study in budget_studies():
+            shown += ["eigenvalue_density", "structures"]
+        shown += ["cramer_rao"] if study in bounded_studies() else []
         files += [f"results/{study}/figures/{name}.pdf" for name in shown]
     return files

@@ -25,6 +25,7 @@ rule load_data:
         seed=config["seed"],
         task=lambda wildcards: study_of(wildcards)["task"],
         data=lambda wildcards: study_of(wildcards)["data"],
+        divided=lambda wildcards: wildcards.study in judged_studies(),
     message:
         "{wildcards.study}: read and check the data"
     script:

@@ -249,6 +249,92 @@ rule plot_history:
         "../scripts/plot_history.py"
 
 
+rule plot_saddle:
+    input:
+        sources=sources("plot_saddle.py"),
+        history=rules.trace_projection.output.history,
+        eigenvalues=rules.trace_projection.output.eigenvalues,
+    output:
+        pdf="results/{study}/figures/saddle.pdf",
+        png="results/{study}/figures/saddle.png",
+        svg=report(
+            "results/{study}/figures/saddle.svg",
+            caption="../report/saddle.rst",
+            category=title_of,
+            labels={"result": "Saddles"},
+        ),
+    log:
+        "results/{study}/logs/plot_saddle.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw loss and curvature of the joint fits"
+    script:
+        "../scripts/plot_saddle.py"
+
+
+rule plot_projection:
+    input:
+        sources=sources("plot_projection.py"),
+        rows=rules.project_rows.output.rows,
+        regions=rules.project_rows.output.regions,
+    output:
+        pdf="results/{study}/figures/projection.pdf",
+        png="results/{study}/figures/projection.png",
+        svg=report(
+            "results/{study}/figures/projection.svg",
+            caption="../report/projection.rst",
+            category=title_of,
+            labels={"result": "Projection"},
+        ),
+    log:
+        "results/{study}/logs/plot_projection.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "{wildcards.study}: draw the learned projection"
+    script:
+        "../scripts/plot_projection.py"
+
+
+rule plot_jacobian:
+    input:
+        sources=sources("plot_jacobian.py"),
+        jacobians=get_network_files("jacobian.h5"),
+    output:
+        pdf="results/{study}/figures/jacobian.pdf",
+        png="results/{study}/figures/jacobian.png",
+        svg=report(
+            "results/{study}/figures/jacobian.svg",
+            caption="../report/jacobian.rst",
+            category=title_of,
+            labels={"result": "Sensitivity"},
+        ),
+    log:
+        "results/{study}/logs/plot_jacobian.log",
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        networks=lambda wildcards: list(study_of(wildcards)["networks"]),
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
+    message:
+        "{wildcards.study}: draw what each label answers to"
+    script:
+        "../scripts/plot_jacobian.py"
+
+
 rule plot_runtime:
     input:
         sources=sources("plot_runtime.py"),

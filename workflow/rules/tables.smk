@@ -55,6 +55,67 @@ rule tabulate:
         "../scripts/tabulate.py"
 
 
+rule tabulate_projection:
+    input:
+        sources=sources("tabulate_projection.py"),
+        certificates=rules.trace_projection.output.certificates,
+    output:
+        certificates="results/{study}/tables/projection.csv",
+        certificates_tex="results/{study}/tables/projection.tex",
+        certificates_html=report(
+            "results/{study}/tables/projection.html",
+            caption="../report/projection_table.rst",
+            category=title_of,
+            labels={"result": "Joint fits (table)"},
+        ),
+    log:
+        "results/{study}/logs/tabulate_projection.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        study="{study}",
+        title=title_of,
+    message:
+        "{wildcards.study}: write the table of joint fits"
+    script:
+        "../scripts/tabulate_projection.py"
+
+
+rule tabulate_jacobian:
+    input:
+        sources=sources("tabulate_jacobian.py"),
+        identity=rules.jacobian_identity.output.identity,
+    output:
+        identity="results/{study}/tables/jacobian_identity.csv",
+        identity_tex="results/{study}/tables/jacobian_identity.tex",
+        identity_html=report(
+            "results/{study}/tables/jacobian_identity.html",
+            caption="../report/jacobian_identity.rst",
+            category=title_of,
+            labels={"result": "Answers of labels (table)"},
+        ),
+    log:
+        "results/{study}/logs/tabulate_jacobian.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        study="{study}",
+        title=title_of,
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
+    message:
+        "{wildcards.study}: write the table of answers of labels"
+    script:
+        "../scripts/tabulate_jacobian.py"
+
+
 rule tabulate_runtime:
     input:
         sources=sources("tabulate_runtime.py"),
@@ -86,9 +147,9 @@ rule tabulate_runtime:
 rule quote_numbers:
     input:
         sources=sources("quote_numbers.py"),
-        scores=expand(rules.evaluate.output.scores, study=config["studies"]),
-        differences=expand(rules.evaluate.output.differences, study=config["studies"]),
-        weights=expand(rules.evaluate.output.weights, study=config["studies"]),
+        scores=expand(rules.evaluate.output.scores, study=judged_studies()),
+        differences=expand(rules.evaluate.output.differences, study=judged_studies()),
+        weights=expand(rules.evaluate.output.weights, study=judged_studies()),
     output:
         numbers="results/summary/numbers.json",
     log:

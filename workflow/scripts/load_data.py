@@ -9,6 +9,6 @@ from starstack.data.store import write_dataset
 
 with job(snakemake) as output:
     params = snakemake.params
-    dataset = load_dataset(params.study, params.task, params.data)
+    dataset = load_dataset(params.study, params.task, params.data, divided=params.divided)
     made_by = dataset.provenance | provenance(snakemake)
     write_dataset(replace(dataset, provenance=made_by), output.data)

@@ -144,6 +144,19 @@ def test_a_filled_config_is_good_and_stays_the_same():
         {"studies/stars/split": {"n_repeats": 3}},
         {"studies/stars/metrics": ["roc_auc"]},
         {"allowed_packages": ["sklearn", "xgboost.sklearn"]},
+        {"studies/stars/projection": {"alphas": [0, 1.5], "preprocess": []}},
+        {
+            "studies/stars/base_models": {},
+            "studies/stars/meta_learners": {},
+            "studies/stars/projection": {},
+            "studies/stars/data": {"source": "inline", "rows": [[1], [2]], "labels": ["a", 1]},
+        },
+        {
+            "studies/stars/projection": {"draw": "joint"},
+            "studies/stars/base_models/joint": {
+                "class": "starstack.projection.ProjectedLogisticRegression"
+            },
+        },
     ],
     ids=str,
 )
@@ -158,6 +171,8 @@ KNN = f"{STARS}/base_models/knn"
 LOGISTIC = f"{STARS}/meta_learners/logistic"
 TABLE = {"source": "table", "path": "stars.csv", "target": "kind"}
 TREE = {"class": "sklearn.tree.DecisionTreeClassifier"}
+PROJECTED = "starstack.projection.ProjectedLogisticRegression"
+PROJECTED_3 = {"class": PROJECTED, "params": {"rank": 3}}
 
 BAD = [
     # unknown keys
@@ -288,7 +303,36 @@ BAD = [
     ),
     (
         {f"{STARS}/base_models": {}, f"{STARS}/meta_learners": {}},
-        "studies.stars: expected base_models with meta_learners, or networks, or both",
+        "studies.stars: expected base_models with meta_learners, networks or a projection",
+    ),
+    (
+        {"studies/wine/projection": {}},
+        "studies.wine.projection: expected a study of classification",
+        "got regression",
+    ),
+    (
+        {f"{STARS}/projection": {"draw": "forrest"}},
+        "stars.projection.draw: unknown base model 'forrest'",
+        "'forest'?",
+    ),
+    (
+        {f"{STARS}/projection": {"draw": "knn"}},
+        "stars.projection.draw: expected a base model of class starstack.projection.Projected",
+        "KNeighborsClassifier",
+    ),
+    (
+        {f"{STARS}/projection": {"draw": "joint"}, f"{STARS}/base_models/joint": PROJECTED_3},
+        "stars.projection.draw: expected a base model",
+        "and rank 3",
+    ),
+    (
+        {f"{STARS}/projection": {"solvers": ["newton"]}},
+        "projection.solvers[0]: expected one of gradient-descent, l-bfgs, trust-krylov",
+    ),
+    (
+        {f"{STARS}/projection": {"preprocess": ["standardise"]}},
+        "projection.preprocess[0]: expected one of",
+        "'standardize'?",
     ),
     ({"studies": {}}, "config: studies: expected at least one entry"),
     ({f"{STARS}/data/target": ""}, "studies.stars.data.target: expected text, got the text ''"),
@@ -575,14 +619,20 @@ def test_the_default_config_is_good():
         "breast-cancer",
         "wine",
         "digits",
+        "projection-toy",
+        "projection-breast-cancer",
+        "projection-digits",
         "diabetes",
         "spectra",
     ]
     for name, study in config["studies"].items():
+        assert study["title"]
+        if name == "projection-toy":
+            assert not study["base_models"]
+            continue
         made = name == "seed-ensemble"
         assert len(study["base_models"]) >= (3 if made else 5)
         assert made == study["data"].get("loader", "").startswith("make_")
-        assert study["title"]
     leaks = {
         (name, learner)
         for name, study in config["studies"].items()

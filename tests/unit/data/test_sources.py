@@ -151,7 +151,7 @@ def test_the_options_are_not_changed():
 
 
 def test_sources_are_the_documented_ones():
-    assert list(SOURCES) == ["scikit-learn", "table", "hdf5"]
+    assert list(SOURCES) == ["scikit-learn", "table", "hdf5", "inline"]
 
 
 def test_every_loader_is_there_and_needs_no_download():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from starstack.figures.jacobian import Sensitivity
 from starstack.figures.spectra import Spectrum
 
 BASES = [
@@ -142,6 +143,59 @@ class Tables:
         flux = clean + 0.02 * rng.normal(size=pixels)
         title = "Teff (K) = 4243, log g (dex) = 1.218, [Fe/H] (dex) = −0.22, S/N = 58"
         return [Spectrum(title, flux, error, clean if noiseless else None) for _ in range(n)]
+
+    @staticmethod
+    def eigenvalue_density(network="dense", lowest=-40.0, n_weights=900):
+        """Two clusters on the scale of a network's Hessian, smoothed in asinh(λ)."""
+        rng = np.random.default_rng(10)
+        u = np.linspace(-6, 12, 300)
+        slope = np.cosh(u)
+        rows = []
+        for probe in ("mean", "1", "2", "3"):
+            centres = np.arcsinh([lowest, 0.0, 200.0, 9e3]) + 0.02 * rng.normal(size=4)
+            heights = np.exp(-0.5 * ((u[:, None] - centres) / 0.2) ** 2) @ [0.05, 0.9, 0.04, 0.01]
+            for at in range(len(u)):
+                density = heights[at] / (0.2 * np.sqrt(2 * np.pi) * slope[at])
+                row = (probe, np.sinh(u[at]), density, 0.2 * slope[at], n_weights)
+                rows.append(("stars", network, *row))
+        columns = ["study", "network", "probe", "eigenvalue", "density", "smoothing_width"]
+        return pd.DataFrame(rows, columns=[*columns, "number_of_weights"])
+
+    @staticmethod
+    def structures(outputs=("teff", "logg", "fe_h"), n=50):
+        rng = np.random.default_rng(11)
+        ratios = {"block": 0.9, "kfac": 0.8, "ekfac": 0.85, "diagonal": 0.7, "last_layer": 0.2}
+        rows = [
+            ("stars", "dense", name, output, row, ratio * exact, exact)
+            for output in outputs
+            for row, exact in enumerate(10.0 ** rng.uniform(-2, 0, n))
+            for name, ratio in ratios.items()
+        ]
+        columns = ["study", "network", "structure", "output", "row", "standard_deviation"]
+        return pd.DataFrame(rows, columns=[*columns, "exact_standard_deviation"])
+
+    @staticmethod
+    def sensitivities(networks=("dense", "starnet"), pixels=700):
+        rng = np.random.default_rng(12)
+        found = []
+        for network in networks:
+            mean = rng.standard_normal((3, pixels)) * [[300.0], [0.4], [0.2]]
+            width = np.abs(mean).mean(axis=1, keepdims=True)
+            found.append(
+                Sensitivity(
+                    network=network,
+                    outputs=("teff", "logg", "fe_h"),
+                    wavelength=15200 * 10 ** (6e-6 * np.arange(pixels)),
+                    mean=mean,
+                    low=mean - width,
+                    high=mean + width,
+                    bounds=(0.16, 0.84),
+                    n_rows=1000,
+                    quantile_rows=500,
+                    n_pixels=7214,
+                )
+            )
+        return found
 
     @staticmethod
     def leakage():

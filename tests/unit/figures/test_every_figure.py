@@ -12,9 +12,11 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from starstack.errors import InputError
+from starstack.figures.curvature import plot_eigenvalue_density, plot_structures
 from starstack.figures.diversity import plot_diversity
 from starstack.figures.errors import plot_errors
 from starstack.figures.history import plot_history
+from starstack.figures.jacobian import plot_jacobian
 from starstack.figures.leakage import plot_leakage
 from starstack.figures.reliability import plot_reliability
 from starstack.figures.residuals import plot_residuals
@@ -65,6 +67,11 @@ FIGURES = {
     "errors-one": lambda t: plot_errors(t.errors(["age"], metas=[], networks=["net"])),
     "spectra": lambda t: plot_spectra(np.linspace(15200, 15300, 400), t.spectra()),
     "spectra-one": lambda t: plot_spectra(None, t.spectra(1, noiseless=False)),
+    "eigenvalue-density": lambda t: plot_eigenvalue_density(t.eigenvalue_density()),
+    "structures": lambda t: plot_structures(t.structures()),
+    "structures-one": lambda t: plot_structures(t.structures(["age"])),
+    "jacobian": lambda t: plot_jacobian(t.sensitivities()),
+    "jacobian-one": lambda t: plot_jacobian(t.sensitivities(["dense"])),
     "leakage": lambda t: plot_leakage(*t.leakage()),
     "runtime": lambda t: plot_runtime(t.runtime()),
     "runtime-one-study": lambda t: plot_runtime(t.runtime(["wine"])),

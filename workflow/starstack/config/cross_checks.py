@@ -20,6 +20,7 @@ META_LEARNERS_OF_TASK = {
 }
 # Of these the one whose class no import leads to: `stacking` does not import `networks`.
 NAMED_BY_TEXT = {"dense": "starstack.networks.estimators.KerasRegressor"}
+PROJECTED = "starstack.projection.ProjectedLogisticRegression"
 BLENDS = ("convex", "nnls", "greedy", "best_single")
 
 # The names of starstack.networks.architectures and of starstack.spectra.sources, whose modules are
@@ -72,6 +73,8 @@ def check_studies(config: Mapping[str, Any]) -> None:
         for network, spec in study["networks"].items():
             _check_network(spec, config["allowed_packages"], f"{where}.networks.{network}")
         _check_snr_bins(study["snr_bins"], f"{where}.snr_bins")
+        if study["projection"]:
+            _check_projection(study, config["allowed_packages"], f"{where}.projection")
 
 
 def _entries(study: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -97,9 +100,9 @@ def _check_parts(study: Mapping[str, Any], where: str) -> None:
     if bool(bases) != bool(metas):
         lacks, has = ("meta_learners", "base_models") if bases else ("base_models", "meta_learners")
         raise InputError(f"{where}: expected {lacks} beside {has}; add at least one")
-    if not bases and not networks:
+    if not bases and not networks and not study["projection"]:
         raise InputError(
-            f"{where}: expected base_models with meta_learners, or networks, or both; there is "
+            f"{where}: expected base_models with meta_learners, networks or a projection; there is "
             "nothing to fit"
         )
 
@@ -260,6 +263,29 @@ def _check_network(spec: Mapping[str, Any], allowed_packages: Sequence[str], whe
     elif build not in ARCHITECTURES:
         known = [*ARCHITECTURES, "the dotted path of a function"]
         raise InputError(f"{where}.build: {unknown('architecture', build, known)}")
+
+
+def _check_projection(study: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
+    if study["task"] != "classification":
+        raise InputError(
+            f"{where}: expected a study of classification, whose classes the projection tells "
+            f"apart; got {study['task']}"
+        )
+    spec = study["projection"]
+    model = {"class": PROJECTED, "params": {}, "preprocess": spec["preprocess"]}
+    _check_classes(where, model, [*allowed, "starstack"])
+    name = spec["draw"]
+    if name is None:
+        return
+    if name not in study["base_models"]:
+        raise InputError(f"{where}.draw: {unknown('base model', name, study['base_models'])}")
+    drawn = study["base_models"][name]
+    if drawn["class"] != PROJECTED or drawn["params"].get("rank", 2) != 2:
+        raise InputError(
+            f"{where}.draw: expected a base model of class {PROJECTED} and rank 2, which can be "
+            f"drawn in a plane; {name} has class {drawn['class']} and rank "
+            f"{drawn['params'].get('rank', 'none')}"
+        )
 
 
 def _check_snr_bins(edges: Sequence[float], where: str) -> None:

@@ -9,8 +9,15 @@ from starstack.data.dataset import TABLES, TASKS, Dataset
 from starstack.errors import InputError
 
 
-def check_dataset(dataset: Dataset) -> None:
+def check_dataset(dataset: Dataset, *, divided: bool = True) -> None:
     """Refuse data that no model should be fitted on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its tables in memory.
+    divided : bool
+        Whether rows will be held out, so that each class needs one to fit on and one to predict.
 
     Raises
     ------
@@ -25,6 +32,8 @@ def check_dataset(dataset: Dataset) -> None:
     check_header(dataset)
     tables = {table: values for table in TABLES if (values := getattr(dataset, table)) is not None}
     check_block(tables, dataset.row_id, dataset.feature_names, where)
+    if divided and dataset.classes:
+        _check_class_sizes(dataset, where)
 
 
 def check_header(header: Dataset) -> None:
@@ -291,12 +300,20 @@ def _check_classes(dataset: Dataset, where: str) -> None:
             f"{where}: {target} has as many classes as rows ({dataset.n_rows}); it looks like an "
             "identifier or a quantity: name another column, or set task: regression"
         )
+
+
+def _check_class_sizes(dataset: Dataset, where: str) -> None:
+    members, target = (
+        np.bincount(dataset.y, minlength=len(dataset.classes)),
+        f"target '{dataset.target_names[0]}'",
+    )
     if (members < 2).any():
         few = np.flatnonzero(members < 2)
         raise InputError(
             f"{where}: class '{dataset.classes[few[0]]}' of {target} has "
-            f"{'only 1 row' if members[few[0]] else 'no rows'} ({len(few)} of {n_classes} classes "
-            "have fewer than 2); expected one to fit on and one to predict: remove or merge it"
+            f"{'only 1 row' if members[few[0]] else 'no rows'} ({len(few)} of "
+            f"{len(dataset.classes)} classes have fewer than 2); expected one to fit on and one to "
+            "predict: remove or merge it"
         )
 
 

@@ -53,9 +53,9 @@ class Dataset:
         Weight of each row when models are fitted.
     X_error : ndarray of float32, shape (n, p), or None
         Standard deviation of the noise of each value of `X`, in its units; ``inf`` where the
-        pixel is masked, and `X` then holds the fill value 1, the continuum.
+        pixel is masked, and `X` then holds what the source fills in.
     X_noiseless : ndarray of float32, shape (n, p), or None
-        `X` without noise, where it is known; masked pixels hold the fill value.
+        `X` without noise, where it is known; masked pixels hold what fills them.
     wavelength : ndarray of float64, shape (p,), or None
         Vacuum wavelength of each column of `X` in Å.
     row_values : dict of str to ndarray of float64, shape (n,)

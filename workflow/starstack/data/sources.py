@@ -11,6 +11,7 @@ from starstack.data.checks import check_dataset, check_lengths
 from starstack.data.columns import Columns, as_codes, as_names, as_numbers, as_times
 from starstack.data.dataset import TASKS, Dataset
 from starstack.data.hdf5 import read_hdf5
+from starstack.data.inline import read_inline
 from starstack.data.names import not_among
 from starstack.data.scikit_learn import read_scikit_learn
 from starstack.data.table import read_table
@@ -22,10 +23,11 @@ SOURCES: dict[str, Callable[..., Columns]] = {
     "scikit-learn": read_scikit_learn,
     "table": read_table,
     "hdf5": read_hdf5,
+    "inline": read_inline,
 }
 
 
-def load_dataset(name: str, task: str, data: Mapping[str, Any]) -> Dataset:
+def load_dataset(name: str, task: str, data: Mapping[str, Any], *, divided: bool = True) -> Dataset:
     """Load, convert and check a data set.
 
     Parameters
@@ -36,6 +38,8 @@ def load_dataset(name: str, task: str, data: Mapping[str, Any]) -> Dataset:
         ``"regression"`` or ``"classification"``.
     data : mapping
         ``source``, a key of `SOURCES`, and the options of that source.
+    divided : bool
+        Whether rows will be held out, see `starstack.data.checks.check_dataset`.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def load_dataset(name: str, task: str, data: Mapping[str, Any]) -> Dataset:
         raise not_among(where, "source", source, SOURCES)
     check_options(SOURCES[source], source, options, where)
     dataset = _to_dataset(name, task, SOURCES[source](where, task, **options), where)
-    check_dataset(dataset)
+    check_dataset(dataset, divided=divided)
     logger.info(
         "%s: %d rows, %d features, %s", where, *dataset.X.shape, ", ".join(dataset.target_names)
     )

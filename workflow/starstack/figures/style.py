@@ -45,6 +45,14 @@ LABELS: dict[str, str] = {
     "fit_meta": "fit meta-learners",
     "load_spectra": "load or simulate spectra",
     "train_network": "train networks",
+    "input_jacobian": "differentiate networks",
+    "jacobian_identity": "compare with the simulator",
+    "gradient-descent": "Gradient descent",
+    "l-bfgs": "L-BFGS",
+    "trust-krylov": "Trust region (Krylov)",
+    "small-random": "small random",
+    "trace_projection": "trace joint fits",
+    "project_rows": "project test rows",
 }
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (

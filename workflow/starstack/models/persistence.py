@@ -23,6 +23,7 @@ COMPRESSION = 1
 
 _TRUSTED_FOR = {
     "our own": (
+        "starstack.projection.projected_logistic.ProjectedLogisticRegression",
         "starstack.stacking.blends.BlendClassifier",
         "starstack.stacking.blends.BlendRegressor",
         "starstack.stacking.estimators.StackingClassifier",

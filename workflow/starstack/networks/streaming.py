@@ -84,7 +84,8 @@ def shuffled_batches(
     block_rows : int
         Neighbouring rows that are read at once.
     buffer_rows : int
-        Rows held in memory. If that is all of them, every order is equally likely.
+        Rows that a batch is drawn from; of tables in a file, they are held in memory. If that is
+        all of them, every order is equally likely.
 
     Yields
     ------
@@ -98,24 +99,38 @@ def shuffled_batches(
     starts = rng.permutation(np.arange(0, len(rows), block_rows))
     waiting = [rows[start : start + block_rows] for start in starts[::-1]]
     held = np.empty(capacity, dtype=np.intp)
-    buffers = [np.empty((capacity, *table.shape[1:]), dtype=np.float32) for table in tables]
+    # What is in memory needs no buffer: the first batch would wait until all of it is copied.
+    buffers = [
+        (np.empty((capacity, *table.shape[1:]), dtype=np.float32), table)
+        for table in tables
+        if not isinstance(table, np.ndarray)
+    ]
     filled = 0
     for _ in range(len(rows) // batch_size):
         while waiting and filled + len(waiting[-1]) <= capacity:
             block = waiting.pop()
             place = slice(filled, filled + len(block))
             held[place] = block
-            for buffer, table in zip(buffers, tables, strict=True):
+            for buffer, table in buffers:
                 buffer[place] = read_rows(table, block)
             filled = place.stop
         drawn = rng.choice(filled, batch_size, replace=False)
-        yield held[drawn], [buffer[drawn] for buffer in buffers]
+        positions, buffered = held[drawn], iter(buffers)
+        yield (
+            positions,
+            [
+                table[positions].astype(np.float32, copy=False)
+                if isinstance(table, np.ndarray)
+                else next(buffered)[0][drawn]
+                for table in tables
+            ],
+        )
         # Rows from the end fill the holes, so that the next block goes behind them in one piece.
         filled -= batch_size
         holes = drawn[drawn < filled]
         moved = np.setdiff1d(np.arange(filled, filled + batch_size), drawn, assume_unique=True)
-        for buffer in (held, *buffers):
-            buffer[holes] = buffer[moved]
+        for each in (held, *(buffer for buffer, _ in buffers)):
+            each[holes] = each[moved]
 
 
 @dataclass(frozen=True, eq=False)

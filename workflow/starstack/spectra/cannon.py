@@ -19,7 +19,7 @@ from starstack.seeds import derive_seed
 from starstack.spectra.apogee import wavelength
 from starstack.spectra.arrays import check_file, open_npz, reason
 from starstack.spectra.normalisation import check_grid, choose_pixels
-from starstack.spectra.survey import Run, Survey, draw_snr, name_visits, observed
+from starstack.spectra.survey import Run, Survey, choose_fill, draw_snr, name_visits, observed
 
 LABELS = ("teff", "logg", "fe_h", "alpha_fe")
 
@@ -163,6 +163,7 @@ def read_cannon(
     visits_per_star: int = 1,
     snr: Sequence[float] = (20.0, 300.0),
     bad_pixels: float = 0.02,
+    fill: str = "components",
     jitter: float = 1.0,
     scatter: bool = False,
     mask: bool = True,
@@ -183,6 +184,8 @@ def read_cannon(
         The lowest and the highest signal-to-noise ratio of the median pixel; log-uniform.
     bad_pixels : float
         Expected share of pixels that are masked, besides those that the model calls bad.
+    fill : str
+        What they hold, see `starstack.spectra.survey.choose_fill`.
     jitter : float
         How far labels move from those of a real star, see `draw_labels`.
     scatter : bool
@@ -210,6 +213,10 @@ def read_cannon(
                 spectrum += model.scatter[pixels.kept] * own.standard_normal(len(spectrum))
         return flux
 
+    def draw(n: int, seed: int) -> np.ndarray:
+        own = draw_labels(model, n, jitter, np.random.default_rng(seed))
+        return model.flux(own, pixels.kept)
+
     return Survey(
         targets=dict(zip(LABELS[:3], labels.T[:3], strict=True)),
         pixels=pixels,
@@ -220,6 +227,7 @@ def read_cannon(
             run,
             bad_pixels=bad_pixels,
             always_bad=model.bad[pixels.kept] if mask else None,
+            fill=choose_fill(fill, draw, run),
         ),
         row_id=row_id,
         group=group,

@@ -15,7 +15,7 @@ import numpy as np
 
 from starstack.errors import InputError
 from starstack.spectra.apogee import CHIPS, RESOLVING_POWER, wavelength
-from starstack.spectra.normalisation import FILL
+from starstack.spectra.filling import Continuum, Fill
 
 # OH airglow in the H band: vacuum wavelength of the line or unresolved Λ doublet in Å, and
 # intensity relative to the strongest (Rousselot et al. 2000, A&A 354, 1134).
@@ -203,6 +203,7 @@ def observe(
     *,
     bad_pixels: float,
     always_bad: np.ndarray | None = None,
+    fill: Fill | None = None,
 ) -> dict[str, np.ndarray]:
     """Observe noiseless spectra: one block of the tables of a data set.
 
@@ -222,6 +223,8 @@ def observe(
         Expected share of pixels that are masked.
     always_bad : ndarray of bool, shape (p,), optional
         Pixels that are masked in every spectrum.
+    fill : Fill, optional
+        What masked pixels hold; the continuum by default.
 
     Returns
     -------
@@ -237,9 +240,10 @@ def observe(
         bad[row] = draw_bad_pixels(flux.shape[1], bad_pixels, rng)
     if always_bad is not None:
         bad |= always_bad
+    filled = Continuum() if fill is None else fill
     tables = {
-        "X": np.where(bad, FILL, noisy),
+        "X": filled(noisy, error, bad),
         "X_error": np.where(bad, np.inf, error),
-        "X_noiseless": np.where(bad, FILL, flux),
+        "X_noiseless": filled(flux, error, bad),
     }
     return {name: values.astype(np.float32) for name, values in tables.items()}

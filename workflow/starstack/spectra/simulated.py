@@ -10,7 +10,7 @@ from starstack.seeds import derive_seed
 from starstack.spectra.normalisation import choose_pixels
 from starstack.spectra.simulator import synthesise
 from starstack.spectra.stars import LABELS, draw_stars
-from starstack.spectra.survey import Run, Survey, draw_snr, name_visits, observed
+from starstack.spectra.survey import Run, Survey, choose_fill, draw_snr, name_visits, observed
 
 # What differs between the visits of a star.
 OF_A_VISIT = ("radial_velocity", "tilt_blue", "tilt_green", "tilt_red")
@@ -24,6 +24,7 @@ def read_simulated(
     visits_per_star: int = 1,
     snr: Sequence[float] = (20.0, 300.0),
     bad_pixels: float = 0.02,
+    fill: str = "components",
     chips: Sequence[str] = ("blue", "green", "red"),
     drop_edge_pixel: bool = False,
     pixel_step: int = 1,
@@ -44,6 +45,8 @@ def read_simulated(
         The lowest and the highest signal-to-noise ratio of the median pixel; log-uniform.
     bad_pixels : float
         Expected share of pixels that are masked.
+    fill : str
+        What they hold, see `starstack.spectra.survey.choose_fill`.
     chips, drop_edge_pixel, pixel_step
         See `starstack.spectra.normalisation.choose_pixels`.
     """
@@ -58,7 +61,7 @@ def read_simulated(
     ratios = draw_snr(len(row_id), snr, run)
 
     options = {"n_stars": n_stars, "visits_per_star": visits_per_star, "giants": giants}
-    options |= {"snr": list(snr), "bad_pixels": bad_pixels}
+    options |= {"snr": list(snr), "bad_pixels": bad_pixels, "fill": fill}
     return Survey(
         targets=dict(zip(LABELS, stars.labels.T, strict=True)),
         pixels=pixels,
@@ -68,6 +71,13 @@ def read_simulated(
             pixels,
             run,
             bad_pixels=bad_pixels,
+            fill=choose_fill(
+                fill,
+                lambda n, seed: synthesise(
+                    draw_stars(n, seed=seed, giants=giants), pixels=pixels.kept
+                ),
+                run,
+            ),
         ),
         row_id=row_id,
         group=group,

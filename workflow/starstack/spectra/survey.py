@@ -9,6 +9,7 @@ import numpy as np
 
 from starstack.errors import InputError
 from starstack.seeds import derive_seed
+from starstack.spectra.filling import Components, Continuum, Fill, fit_components
 from starstack.spectra.noise import noise_profile, observe
 from starstack.spectra.normalisation import Pixels
 
@@ -17,6 +18,10 @@ logger = logging.getLogger(__name__)
 # Spectra that are in memory together. A constant: linear algebra may round a sum of another number
 # of rows differently, and the spectra of one seed are to be the same everywhere.
 BLOCK = 128
+
+# Principal components that masked pixels are filled by, and the spectra that they are learnt from.
+# With 40, labels are as good as without masks; there are ten numbers to a star.
+N_COMPONENTS, N_LEARNT_FROM = 40, 1000
 
 # Catalogues write a label that could not be determined as -9999, -9999.99, -999 and the like; no
 # label is as low.
@@ -153,6 +158,33 @@ def name_visits(n_stars: int, visits: int) -> tuple[np.ndarray, np.ndarray | Non
     return rows, np.repeat(stars, visits)
 
 
+def choose_fill(kind: str, draw: Callable[[int, int], np.ndarray], run: Run) -> Fill:
+    """Return what masked pixels hold.
+
+    Parameters
+    ----------
+    kind : str
+        ``continuum``, or ``components``: what the other pixels of the spectrum predict.
+    draw : callable
+        Makes noise-free spectra, of their number and a seed, shape (n, p). They are drawn for
+        this purpose alone: no spectrum of the study has a part in what fills another.
+    run : Run
+
+    Raises
+    ------
+    InputError
+        If there is no such kind.
+    """
+    if kind == "continuum":
+        return Continuum()
+    if kind != "components":
+        raise InputError(f"{run.where}: fill is {kind!r}; expected continuum or components")
+    flux = draw(N_LEARNT_FROM, derive_seed(run.seed, "fill"))
+    found: Components = fit_components(flux, N_COMPONENTS)
+    logger.info("masked pixels are filled by %d components", len(found.variances))
+    return found
+
+
 def observed(
     synthesise: Callable[[slice], np.ndarray],
     snr: np.ndarray,
@@ -161,6 +193,7 @@ def observed(
     *,
     bad_pixels: float,
     always_bad: np.ndarray | None = None,
+    fill: Fill | None = None,
 ) -> Generator[Mapping[str, np.ndarray], None, None]:
     """Make noiseless spectra and observe them, block after block.
 
@@ -176,6 +209,8 @@ def observed(
         Expected share of pixels that are masked.
     always_bad : ndarray of bool, shape (p,), optional
         Pixels that are masked in every spectrum.
+    fill : Fill, optional
+        What masked pixels hold; the continuum by default.
     """
     profile = noise_profile(pixels.kept)
     seed = derive_seed(run.seed, "noise")
@@ -190,6 +225,7 @@ def observed(
             first,
             bad_pixels=bad_pixels,
             always_bad=always_bad,
+            fill=fill,
         )
 
     firsts = iter(range(0, len(snr), BLOCK))

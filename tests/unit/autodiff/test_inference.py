@@ -1,0 +1,144 @@
+"""Inference mode: dropout off, moving statistics fixed, and what stays random refused by name."""
+
+import keras
+import numpy as np
+import pytest
+
+from starstack.autodiff.inference import (
+    check_model,
+    has_logits,
+    inference_function,
+    input_dtype,
+    warn_of_tf32,
+)
+from starstack.errors import InputError
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(5, 4)).astype(np.float32)
+
+
+def sequence(*layers, shape=(4,)):
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+class Noisy(keras.layers.Layer):
+    """Random whatever the mode, by a generator that belongs to it."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.generator = keras.random.SeedGenerator(1)
+
+    def call(self, x):
+        return x + keras.random.normal((4,), seed=self.generator)
+
+
+class Hidden(keras.layers.Layer):
+    """Random whatever the mode, from outside of Keras."""
+
+    def call(self, x):
+        return x + np.random.default_rng().normal()
+
+
+class Counter(keras.layers.Layer):
+    """Remembers how often it was called."""
+
+    def build(self, shape):
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.count.assign_add(1.0)
+        return x * 1.0
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Dropout(0.5),
+        keras.layers.BatchNormalization(),
+        keras.layers.GaussianNoise(1.0),
+        keras.layers.SpatialDropout1D(0.5),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_random_layers_run_in_inference_mode(layer):
+    shape = (4, 2) if "1d" in layer.name else (4,)
+    model = sequence(layer, keras.layers.Dense(2), shape=shape)
+    x = RNG.normal(size=(3, *shape)).astype(np.float32)
+    infer = inference_function(model)
+    np.testing.assert_array_equal(infer(x), infer(x))
+    np.testing.assert_array_equal(infer(x), model(x, training=False))
+
+
+@pytest.mark.parametrize("kind", [Noisy, Hidden, Counter])
+def test_what_stays_random_or_remembers_is_refused_by_name(kind):
+    model = sequence(keras.layers.Dense(4), kind(name="culprit"), keras.layers.Dense(1))
+    with pytest.raises(InputError, match="layer 'culprit'"):
+        check_model(model)
+
+
+def test_the_check_leaves_the_state_as_it_was():
+    model = sequence(Counter(name="counter"), keras.layers.Dense(1))
+    before = float(model.layers[0].count.numpy())
+    with pytest.raises(InputError):
+        check_model(model)
+    assert float(model.layers[0].count.numpy()) == before
+
+
+def test_stateful_recurrent_layers_are_refused():
+    model = keras.Sequential(
+        [keras.Input(batch_shape=(2, 5, 3)), keras.layers.GRU(2, stateful=True, name="memory")]
+    )
+    with pytest.raises(InputError, match=r"layer 'memory' .* is stateful"):
+        check_model(model)
+
+
+def test_half_precision_is_refused():
+    model = sequence(keras.layers.Dense(2, dtype="mixed_bfloat16", name="coarse"))
+    with pytest.raises(InputError, match=r"layer 'coarse' .* bfloat16"):
+        check_model(model)
+
+
+def test_several_inputs_or_outputs_are_refused():
+    one, two = keras.Input((2,)), keras.Input((2,))
+    both = keras.layers.Add()([one, two])
+    with pytest.raises(InputError, match="2 inputs"):
+        check_model(keras.Model([one, two], keras.layers.Dense(1)(both)))
+    heads = [keras.layers.Dense(1)(one), keras.layers.Dense(1)(one)]
+    with pytest.raises(InputError, match="2 outputs"):
+        check_model(keras.Model(one, heads))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("as_layer", [False, True])
+def test_logits_are_what_goes_into_the_last_activation(activation, as_layer):
+    dense = keras.layers.Dense(3, None if as_layer else activation)
+    layers = [dense, keras.layers.Activation(activation)] if as_layer else [dense]
+    model = sequence(*layers)
+    kernel, bias = model.get_weights()
+    assert has_logits(model, X)
+    np.testing.assert_allclose(
+        inference_function(model, logits=True)(X), X @ kernel + bias, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_linear_model_has_no_other_logits():
+    model = sequence(keras.layers.Dense(3))
+    assert not has_logits(model, X)
+    np.testing.assert_array_equal(inference_function(model, logits=True)(X), model(X))
+
+
+def test_a_float32_input_of_a_float64_model_is_reported(caplog):
+    model = sequence(keras.layers.Dense(3, dtype="float64"))
+    assert input_dtype(model, np.dtype("float64")) == np.float32
+    assert "rounds the data" in caplog.text
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_tf32_on_a_gpu_is_reported(on, monkeypatch, caplog):
+    import tensorflow as tf
+
+    config = tf.config
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: ["a GPU"])
+    monkeypatch.setattr(config.experimental, "tensor_float_32_execution_enabled", lambda: on)
+    warn_of_tf32()
+    assert ("TF32" in caplog.text) == on

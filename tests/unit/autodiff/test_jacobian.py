@@ -1,0 +1,270 @@
+"""Input Jacobians against closed forms, products of masked matrices, and finite differences."""
+
+import numpy as np
+import pytest
+
+from starstack.autodiff.jacobian import InputJacobian, input_jacobian
+from starstack.errors import InputError
+
+keras = pytest.importorskip("keras")
+
+RNG = np.random.default_rng(0)
+
+
+def network(layers, shape=(6,), dtype="float64"):
+    """Build a model in double precision, with biases that are not zero."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.Input(shape, dtype=dtype), *layers()])
+    finally:
+        keras.config.set_dtype_policy(before)
+    rng = np.random.default_rng(5)
+    for variable in model.trainable_variables:
+        value = variable.numpy()
+        variable.assign(value + 0.1 * rng.standard_normal(value.shape))
+    return model
+
+
+def dense_layers(activation, last="linear", k=3):
+    def layers():
+        Dense = keras.layers.Dense
+        return [Dense(9, activation), Dense(8, activation), Dense(k, last)]
+
+    return layers
+
+
+def central_differences(model, x, step=1e-5):
+    """Differentiate by moving one input of one row at a time."""
+    flat = x.reshape(len(x), -1)
+    columns = []
+    for column in range(flat.shape[1]):
+        moved = np.zeros_like(flat)
+        moved[:, column] = step
+        up, down = (
+            np.asarray(model((flat + sign * moved).reshape(x.shape), training=False))
+            for sign in (1, -1)
+        )
+        columns.append((up - down) / (2 * step))
+    return np.stack(columns, axis=2)
+
+
+def worst(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+def test_a_linear_model_has_its_transposed_kernel():
+    model = network(lambda: [keras.layers.Dense(4)])
+    x = RNG.standard_normal((5, 6))
+    found = input_jacobian(model, x)
+    kernel = model.layers[0].kernel.numpy()
+    assert np.array_equal(found, np.broadcast_to(kernel.T, (5, 4, 6)))
+
+
+def test_a_relu_stack_is_the_product_of_its_masked_matrices():
+    model = network(dense_layers("relu"))
+    x = RNG.standard_normal((20, 6))
+    weights = [(layer.kernel.numpy(), layer.bias.numpy()) for layer in model.layers]
+    for method in ("products", "per_output"):
+        found = InputJacobian(model, method=method, batch_size=7)(x)
+        for row, jacobian in zip(x, found, strict=True):
+            product, h = np.eye(6), row
+            for kernel, bias in weights[:-1]:
+                z = h @ kernel + bias
+                product = product @ kernel * (z > 0)
+                h = np.maximum(z, 0)
+            assert np.allclose(jacobian, (product @ weights[-1][0]).T, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("activation", "last"),
+    [("tanh", "softmax"), ("silu", "linear"), ("elu", "sigmoid"), ("gelu", "softmax")],
+)
+def test_smooth_stacks_agree_with_central_differences(activation, last):
+    model = network(dense_layers(activation, last))
+    x = RNG.standard_normal((4, 6))
+    function = InputJacobian(model, batch_size=4)
+    assert function.stack is not None
+    assert worst(function(x), central_differences(model, x)) < 1e-8
+
+
+def normalised():
+    layers = keras.layers
+    return [
+        layers.Rescaling(0.5, offset=0.1),
+        layers.BatchNormalization(),
+        layers.Dense(7),
+        layers.BatchNormalization(),
+        layers.LeakyReLU(),
+        layers.Dropout(0.5),
+        layers.GaussianNoise(1.0),
+        layers.Dense(5, "tanh"),
+        layers.Dense(2),
+    ]
+
+
+def test_what_stands_between_dense_layers_counts():
+    model = network(normalised)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_variance.assign(RNG.uniform(0.5, 2, layer.moving_variance.shape))
+            layer.moving_mean.assign(RNG.standard_normal(layer.moving_mean.shape))
+    x = RNG.standard_normal((4, 6))
+    function = InputJacobian(model, batch_size=4)
+    assert function.stack is not None
+    assert worst(function(x), central_differences(model, x)) < 1e-8
+
+
+def convolutions():
+    layers = keras.layers
+    return [
+        layers.Conv1D(3, 3, activation="tanh"),
+        layers.AveragePooling1D(2),
+        layers.Flatten(),
+        layers.Dense(4, "tanh"),
+        layers.Dense(2),
+    ]
+
+
+def recurrent():
+    return [keras.layers.GRU(5), keras.layers.Dense(3, "softmax")]
+
+
+def layer_normalised():
+    layers = keras.layers
+    return [layers.Dense(7), layers.LayerNormalization(), layers.Dense(3, "tanh"), layers.Dense(2)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [(convolutions, (12, 1)), (recurrent, (4, 3)), (layer_normalised, (6,))],
+    ids=["convolutions", "gru", "layer normalisation"],
+)
+def test_other_networks_agree_with_central_differences(layers, shape):
+    model = network(layers, shape)
+    x = RNG.standard_normal((3, *shape))
+    function = InputJacobian(model, batch_size=2)
+    found = function(x)
+    assert function.stack is None
+    assert found.shape == (3, model.output_shape[-1], np.prod(shape))
+    assert worst(found, central_differences(model, x)) < 1e-7
+    # Rows may also come flattened, in row-major order.
+    assert np.array_equal(function(x.reshape(3, -1)), found)
+
+
+def functional():
+    inputs = keras.Input((6,), dtype="float64")
+    hidden = keras.layers.Dense(5, "tanh", dtype="float64")(inputs)
+    joined = keras.layers.Concatenate(dtype="float64")([inputs, hidden])
+    return keras.Model(inputs, keras.layers.Dense(2, dtype="float64")(joined))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(dtype="float64")
+        self.hidden = keras.layers.Dense(4, "tanh", dtype="float64")
+        self.head = keras.layers.Dense(2, dtype="float64")
+
+    def call(self, x):
+        return self.head(self.hidden(x))
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.zeros((1, 6)))
+    return model
+
+
+@pytest.mark.parametrize("build", [functional, subclassed])
+def test_branches_and_subclasses_are_differentiated_too(build):
+    model = build()
+    x = RNG.standard_normal((3, 6))
+    assert InputJacobian(model).stack is None
+    assert worst(input_jacobian(model, x), central_differences(model, x)) < 1e-8
+
+
+@pytest.mark.parametrize("input_scale", [0.05, np.array([0.5, 2, 3, 1, 0.1, 7])])
+@pytest.mark.parametrize("method", ["products", "per_output"])
+def test_scales_turn_it_into_physical_units(method, input_scale):
+    model = network(dense_layers("tanh"))
+    x, mean, target_scale = RNG.standard_normal((3, 6)), 1.5, np.array([500.0, 1.0, 0.3])
+    found = InputJacobian(
+        model, method=method, input_scale=input_scale, target_scale=target_scale, batch_size=3
+    )(x)
+
+    def physical(raw, training):
+        return np.asarray(model((raw - mean) / input_scale)) * target_scale
+
+    expected = central_differences(physical, x * input_scale + mean, step=1e-6)
+    assert worst(found, expected) < 1e-7
+
+
+@pytest.mark.parametrize("layers", [dense_layers("relu"), layer_normalised])
+def test_the_batch_size_does_not_matter(layers):
+    model = network(layers)
+    x = RNG.standard_normal((23, 6))
+    whole = input_jacobian(model, x, batch_size=23)
+    for batch_size in (1, 7, 256):
+        assert np.allclose(input_jacobian(model, x, batch_size=batch_size), whole, rtol=1e-12)
+
+
+def test_one_row_keeps_its_axis():
+    model = network(dense_layers("relu"))
+    x = RNG.standard_normal((2, 6))
+    assert np.allclose(input_jacobian(model, x[:1]), input_jacobian(model, x)[:1])
+    assert input_jacobian(model, x[:1]).shape == (1, 3, 6)
+
+
+@pytest.mark.parametrize("method", ["products", "per_output"])
+def test_it_is_compiled_once_and_sees_later_weights(method):
+    model = network(dense_layers("relu"))
+    function = InputJacobian(model, method=method, batch_size=4)
+    for n in (1, 4, 11):
+        function(RNG.standard_normal((n, 6)))
+    assert function.n_traces == 1
+    x = RNG.standard_normal((2, 6))
+    before = function(x)
+    model.layers[-1].kernel.assign(2 * model.layers[-1].kernel)
+    assert np.allclose(function(x), 2 * before)
+    assert function.n_traces == 1
+
+
+def test_single_precision_stays_single():
+    model = network(dense_layers("relu"), dtype="float32")
+    x = RNG.standard_normal((5, 6))
+    found = input_jacobian(model, x)
+    assert found.dtype == np.float32
+    assert worst(InputJacobian(model, method="per_output")(x), found) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("options", "x", "message"),
+    [
+        (
+            {"input_scale": [1.0, 2.0]},
+            np.ones((2, 6)),
+            "input_scale has 2 values; expected one",
+        ),
+        ({"target_scale": 0.0}, np.ones((2, 6)), "target_scale has a value"),
+        ({}, np.ones((2, 5)), "the model takes rows of shape \\(6,\\)"),
+        ({}, np.ones((0, 6)), "no rows"),
+        ({"batch_size": 0}, np.ones((2, 6)), "batch_size"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, x, message):
+    with pytest.raises(InputError, match=message):
+        input_jacobian(network(dense_layers("relu")), x, **options)
+
+
+def test_products_are_refused_for_other_networks():
+    with pytest.raises(InputError, match="no plain stack of Dense layers"):
+        InputJacobian(network(layer_normalised), method="products")
+
+
+def test_whole_numbers_have_no_derivative():
+    model = keras.Sequential(
+        [keras.Input((4,), dtype="int32"), keras.layers.Embedding(5, 2), keras.layers.Flatten()]
+    )
+    with pytest.raises(InputError, match="no derivative by whole numbers"):
+        input_jacobian(model, np.ones((2, 4)))

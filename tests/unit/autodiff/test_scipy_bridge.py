@@ -1,0 +1,188 @@
+"""SciPy's minimisers on weights: closed-form minima, exact inverses, failures that are clear."""
+
+import keras
+import numpy as np
+import pytest
+from scipy.sparse.linalg import LinearOperator
+
+from starstack.autodiff.batches import Batches
+from starstack.autodiff.products import Products
+from starstack.autodiff.scipy_bridge import (
+    METHODS,
+    inverse_hessian_error,
+    inverse_hessian_product,
+    minimize,
+)
+from starstack.errors import InputError
+
+RNG = np.random.default_rng(0)
+N, P_IN = 40, 4
+X = RNG.normal(size=(N, P_IN)) @ np.diag([0.3, 1, 1, 3])
+Y = X @ RNG.normal(size=(P_IN, 2)) + 0.3 * RNG.normal(size=(N, 2))
+RIDGE = 0.1
+
+
+def linear(dtype="float64", penalty=None, activation=None, k=2):
+    keras.utils.set_random_seed(1)
+    regularizer = None if penalty is None else keras.regularizers.L2(penalty)
+    layer = keras.layers.Dense(
+        k, activation, use_bias=False, dtype=dtype, kernel_regularizer=regularizer
+    )
+    return keras.Sequential([keras.Input((P_IN,), dtype=dtype), layer])
+
+
+def curved(dtype="float64"):
+    """Return a network of one hidden layer with a penalty, so that its minimum is strict."""
+    keras.utils.set_random_seed(3)
+    options = {"dtype": dtype, "kernel_regularizer": keras.regularizers.L2(0.01)}
+    options |= {"bias_regularizer": keras.regularizers.L2(0.01)}
+    layers = [keras.layers.Dense(3, "tanh", **options), keras.layers.Dense(2, **options)]
+    return keras.Sequential([keras.Input((P_IN,), dtype=dtype), *layers])
+
+
+def fit(model, method, data=(X, Y), **options):
+    return minimize(model, "mse", data, method, **({"jit_compile": False} | options))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_least_squares_reach_the_normal_equations(method):
+    model = linear()
+    result = fit(model, method, tol=1e-10, data=Batches(X, Y, batch_size=16))
+    expected = np.linalg.lstsq(X, Y, rcond=None)[0]
+    np.testing.assert_allclose(model.get_weights()[0], expected, atol=1e-6)
+    np.testing.assert_array_equal(result.x, model.get_weights()[0].reshape(-1))
+    assert result.fun == pytest.approx(np.mean((X @ expected - Y) ** 2))
+    assert np.abs(result.jac).max() < 1e-5
+    assert result.x.dtype == np.float64
+
+
+@pytest.mark.parametrize("penalized", [True, False])
+def test_ridge_and_the_choice_to_leave_the_penalty_out(penalized):
+    model = linear(penalty=RIDGE)
+    fit(model, "trust-krylov", regularization=penalized, tol=1e-10)
+    strength = 2 * N * RIDGE if penalized else 0.0
+    expected = np.linalg.solve(X.T @ X + strength * np.eye(P_IN), X.T @ Y)
+    np.testing.assert_allclose(model.get_weights()[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_hess_inv_of_every_method_against_the_exact_inverse(method):
+    """The exact ones are exact; those of BFGS and L-BFGS are what they are, and measured."""
+    model = curved()
+    result = fit(model, method, tol=1e-6, options={"maxiter": 3000})
+    P = len(result.x)
+    assert result.hess_inv.shape == (P, P)
+    error = inverse_hessian_error(result)
+    if METHODS[method].needs_products:
+        assert error.frobenius < 1e-7
+        assert error.worst_ratio == pytest.approx(1, abs=1e-6)
+    elif method == "BFGS":
+        assert isinstance(result.hess_inv, np.ndarray)
+        assert 1e-4 < error.frobenius < 0.8
+    else:
+        assert isinstance(result.hess_inv, LinearOperator)
+        assert error.frobenius > 1e-2
+
+
+def test_bfgs_is_a_poor_inverse_hessian_even_of_a_quadratic():
+    """Its line search is not exact, so that P iterations do not make it exact: two thirds off."""
+    errors = {}
+    for n_iterations in (1, 200):
+        result = fit(linear(), "BFGS", tol=1e-9, options={"maxiter": n_iterations})
+        assert result.success == (n_iterations == 200)
+        errors[n_iterations] = inverse_hessian_error(result).frobenius
+    assert errors[1] > 0.9
+    assert 0.3 < errors[200] < errors[1]
+
+
+def test_the_measure_of_the_error():
+    result = fit(linear(), "BFGS")
+    exact = np.linalg.inv(np.kron(X.T @ X, np.eye(2)) / N)
+    result.hess_inv = 2 * exact
+    error = inverse_hessian_error(result)
+    assert error.frobenius == pytest.approx(1)
+    np.testing.assert_allclose(error.variances, 2)
+    assert (error.median_ratio, error.worst_ratio) == pytest.approx((2, 2))
+
+
+def test_inverse_hessian_products_against_the_dense_inverse():
+    products = Products(linear(), "mse", (X, Y), jit_compile=False)
+    v = RNG.normal(size=products.parameters.size)
+    expected = np.linalg.solve(np.kron(X.T @ X, np.eye(2)) / N, v)
+    np.testing.assert_allclose(inverse_hessian_product(products, v), expected, rtol=1e-8)
+    assert not inverse_hessian_product(products, 0 * v).any()
+
+
+def test_inverse_hessian_products_refuse_saddles_and_say_when_they_stop_early():
+    model = curved()
+    products = Products(model, "mse", (X, Y), jit_compile=False)
+    v = RNG.normal(size=products.parameters.size)
+    with pytest.raises(InputError, match="not positive definite"):
+        inverse_hessian_product(products, v)
+    easy = Products(linear(), "mse", (X, Y), jit_compile=False)
+    with pytest.raises(InputError, match="relative residual"):
+        inverse_hessian_product(easy, v[:8], max_iterations=2)
+
+
+def test_float32_models_are_minimised_too():
+    model = linear("float32")
+    for method in ("L-BFGS-B", "BFGS", "trust-ncg"):
+        result = fit(model, method, x0=np.zeros(8), options={"maxiter": 50})
+        assert result.x.dtype == result.jac.dtype == np.float64
+        expected = np.linalg.lstsq(X, Y, rcond=None)[0]
+        np.testing.assert_allclose(model.get_weights()[0], expected, atol=2e-3)
+
+
+def test_initial_weights_may_be_a_list():
+    kernel = np.full((P_IN, 2), 0.5)
+    starts = [[kernel], kernel.reshape(-1), kernel.reshape(-1).tolist(), (kernel,)]
+    found = [fit(linear(), "BFGS", x0=x0, options={"maxiter": 2}).x for x0 in starts]
+    for x in found[1:]:
+        np.testing.assert_array_equal(x, found[0])
+    with pytest.raises(InputError, match="weights have shapes"):
+        fit(linear(), "BFGS", x0=[kernel, kernel])
+    with pytest.raises(InputError, match="x0 has shape"):
+        fit(linear(), "BFGS", x0=np.zeros(3))
+
+
+@pytest.mark.parametrize("method", ["BFGS", "trust-krylov"])
+def test_weights_come_back_after_an_interruption(method):
+    model = curved()
+    own = [weight.copy() for weight in model.get_weights()]
+
+    def interrupt(intermediate):
+        assert intermediate.x.shape == (23,)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, method, callback=interrupt)
+    for found, expected in zip(model.get_weights(), own, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_matrix_that_does_not_fit_is_refused_with_its_size():
+    layers = [keras.layers.Dense(500), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((200,)), *layers])
+    data = np.zeros((2, 200)), np.zeros(2)
+    with pytest.raises(InputError, match=r"101001 × 101001 matrix, 81.6 GB.*L-BFGS-B.*inverse_h"):
+        minimize(model, "mse", data, "BFGS")
+    with pytest.raises(InputError, match="8 × 8 matrix"):
+        fit(linear(), "BFGS", memory_limit=1000)
+
+
+def test_unknown_methods_and_useless_inverses_are_refused():
+    with pytest.raises(InputError, match="method is 'Nelder-Mead'"):
+        fit(linear(), "Nelder-Mead")
+    result = fit(linear(), "BFGS", data=(X * [1, 1, 1, 0], Y))
+    with pytest.raises(InputError, match="no covariance"):
+        inverse_hessian_error(result, hessian=np.diag([-1.0] + [1.0] * 7))
+
+
+def test_cross_entropy_reaches_scikit_learns_minimum():
+    from sklearn.linear_model import LogisticRegression
+
+    y = (X[:, 0] + RNG.normal(size=N) > 0).astype(int)
+    model = linear(activation="sigmoid", k=1, penalty=0.05)
+    minimize(model, "binary_crossentropy", (X, y), "Newton-CG", tol=1e-12, jit_compile=False)
+    theirs = LogisticRegression(C=1 / (2 * 0.05 * N), fit_intercept=False, tol=1e-12).fit(X, y)
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], theirs.coef_[0], atol=1e-6)

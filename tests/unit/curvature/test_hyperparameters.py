@@ -1,0 +1,135 @@
+"""σ and δ: chosen where they are known, and a warning where the grid ends."""
+
+import logging
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from starstack.autodiff.batches import Batches
+from starstack.curvature.hyperparameters import (
+    choose_prior_precision,
+    held_out_scores,
+    normal_log_density,
+    residual_noise,
+)
+from starstack.curvature.structures import laplace
+from starstack.errors import InputError
+
+
+def regression(oracle, n, sigma, delta, seed=0, width=8):
+    """Draw weights from the prior, data from them, and put the ridge solution into a network."""
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_normal((width + 1, 1)) / np.sqrt(delta)
+    X = rng.standard_normal((n + 2000, width))
+    A = np.column_stack([X, np.ones(len(X))])
+    y = A @ weights + sigma * rng.standard_normal((len(X), 1))
+    fit = A[:n]
+    ridge = np.linalg.solve(fit.T @ fit + sigma**2 * delta * np.eye(width + 1), fit.T @ y[:n])
+    model = oracle.network((width,), oracle.dense(1))
+    model.set_weights([ridge[:-1], ridge[-1]])
+    return model, Batches(X[:n], y[:n]), Batches(X[n:], y[n:])
+
+
+def test_density_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((4, 3, 3))
+    covariance, residuals = root @ root.transpose(0, 2, 1) + np.eye(3), rng.standard_normal((4, 3))
+    expected = [
+        multivariate_normal(cov=c).logpdf(r) for c, r in zip(covariance, residuals, strict=True)
+    ]
+    np.testing.assert_allclose(normal_log_density(residuals, covariance), expected, rtol=1e-12)
+
+
+def test_scores_are_of_the_predictive_distribution(oracle):
+    model, fitted, held_out = regression(oracle, 12, 0.5, 2.0)
+    posterior = laplace(model, fitted, noise=0.5, prior_precision=2.0)
+    batch = next(iter(held_out))
+    variance = posterior.predictive_covariance(batch.x)[:, 0, 0] + 0.25
+    residuals = (batch.y - model(batch.x).numpy())[:, 0]
+    expected = -0.5 * (residuals**2 / variance + np.log(2 * np.pi * variance))
+    np.testing.assert_allclose(held_out_scores(posterior, held_out)[:256], expected, rtol=1e-10)
+
+
+def test_noise_is_found_in_the_residuals(oracle):
+    model, _, held_out = regression(oracle, 4000, 0.7, 1.0)
+    found = residual_noise(model, held_out)
+    # σ of 2,000 residuals has the standard error σ/√4000.
+    np.testing.assert_allclose(found, 0.7, atol=4 * 0.7 / np.sqrt(4000))
+
+
+@pytest.mark.parametrize("delta", [0.1, 30.0])
+def test_marginal_likelihood_finds_the_prior_that_the_weights_come_from(oracle, delta):
+    """With 400 weights, δ is known to √(2/400) of itself."""
+    model, fitted, _ = regression(oracle, 3000, 0.1, delta, width=400)
+    posterior = laplace(model, fitted, noise=0.1)
+    grid = delta * np.logspace(-1, 1, 21)
+    choice = choose_prior_precision(posterior, grid=grid, criterion="marginal_likelihood")
+    assert abs(np.log(choice.prior_precision / delta)) < 4 * np.sqrt(2 / 400) + 0.12
+    assert not choice.at_edge
+    assert choice.posterior.prior_precision == choice.prior_precision
+    assert choice.score == max(score for _, score in choice.tried)
+
+
+def test_held_out_likelihood_peaks_where_the_variance_is_right(oracle):
+    """Few rows: the posterior's variance counts, and δ of the data is nearly the best."""
+    model, fitted, held_out = regression(oracle, 10, 0.3, 1.0, width=40)
+    posterior = laplace(model, fitted, noise=0.3)
+    choice = choose_prior_precision(posterior, held_out, grid=np.logspace(-3, 3, 13))
+    assert 10**-1.1 < choice.prior_precision < 10**1.1
+    right = held_out_scores(posterior.with_hyperparameters(prior_precision=1.0), held_out).mean()
+    assert right <= choice.score < right + 0.3
+    np.testing.assert_allclose(held_out_scores(choice.posterior, held_out).mean(), choice.score)
+
+
+def test_layers_get_values_of_their_own(oracle):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 5))
+    model = oracle.network((5,), oracle.dense(6, "tanh"), oracle.dense(2))
+    y = model(X).numpy() + 0.2 * rng.standard_normal((600, 2))
+    posterior = laplace(model, Batches(X[:60], y[:60]), noise=0.2)
+    held_out = Batches(X[60:], y[60:])
+    grid = np.logspace(-2, 6, 5)
+    common = choose_prior_precision(posterior, held_out, grid=grid)
+    choice = choose_prior_precision(posterior, held_out, grid=grid, per_layer=True)
+    assert choice.score >= common.score
+    assert set(choice.prior_precision) == set(posterior.layers)
+    assert choice.tried == common.tried
+
+
+def test_an_end_of_the_grid_is_told(oracle, caplog):
+    model, fitted, held_out = regression(oracle, 10, 0.3, 1.0, width=40)
+    posterior = laplace(model, fitted, noise=0.3)
+    with caplog.at_level(logging.WARNING, logger="starstack"):
+        choice = choose_prior_precision(posterior, held_out, grid=[1e-6, 1e-5])
+    assert choice.at_edge == (1e-5,)
+    assert "an end of the grid" in caplog.text
+
+
+def test_classes_are_scored_with_their_uncertain_logits(oracle):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 3))
+    model = oracle.network((3,), oracle.dense(3, "softmax"))
+    y = np.arange(30) % 3
+    posterior = laplace(model, Batches(X, y), loss="sparse_categorical_crossentropy")
+    scores = held_out_scores(posterior, Batches(X, y))
+    sure = held_out_scores(posterior.with_hyperparameters(prior_precision=1e12), Batches(X, y))
+    p = model(X).numpy()
+    np.testing.assert_allclose(sure, np.log(p[np.arange(30), y]), rtol=1e-6)
+    # Uncertain logits pull the probabilities together: wrong ones cost less.
+    worst = sure.argmin()
+    assert scores[worst] > sure[worst]
+
+
+def test_refusals(oracle):
+    model, fitted, held_out = regression(oracle, 10, 0.3, 1.0)
+    posterior = laplace(model, fitted, noise=0.3)
+    with pytest.raises(InputError, match="held-out rows"):
+        choose_prior_precision(posterior)
+    for grid in ([], [0.0, 1.0], [2.0, 1.0], [np.inf]):
+        with pytest.raises(InputError, match="positive rising"):
+            choose_prior_precision(posterior, held_out, grid=grid)
+    with pytest.raises(InputError, match="expected one of held_out"):
+        choose_prior_precision(posterior, held_out, criterion="luck")
+    with pytest.raises(InputError, match="targets"):
+        held_out_scores(posterior, Batches(np.ones((3, 8))))

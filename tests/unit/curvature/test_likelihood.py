@@ -1,0 +1,74 @@
+"""The likelihood behind a loss."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from starstack.autodiff.batches import Batches
+from starstack.curvature.likelihood import (
+    Likelihood,
+    likelihood_family,
+    measure_likelihood,
+    output_precision,
+    precision_roots,
+)
+from starstack.errors import InputError
+
+
+def test_normal_noise_is_that_of_scipy(oracle):
+    model = oracle.network((4,), oracle.dense(2))
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((13, 4)), rng.standard_normal((13, 2))
+    weight = rng.integers(0, 3, 13)
+    found = measure_likelihood(model, Batches(X, y, weight, batch_size=5), "mse")
+    residuals = y - model(X).numpy()
+    noise = np.array([0.3, 2.0])
+    expected = (weight[:, None] * norm.logpdf(residuals, scale=noise)).sum()
+    np.testing.assert_allclose(found.log_likelihood(noise), expected, rtol=1e-12)
+    expected = np.sqrt(np.average(residuals**2, axis=0, weights=weight))
+    np.testing.assert_allclose(found.residual_noise(), expected, rtol=1e-12)
+    assert (found.n_rows, found.total_weight) == ((weight > 0).sum(), weight.sum())
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "categorical"])
+def test_roots_make_the_hessian_of_the_loss(family):
+    """By central differences of −log p, whatever the label."""
+    logits, step = np.array([[0.3, -1.2, 2.0]]), 1e-4
+    y = np.array([[0.0, 1.0, 0.0]])
+    from starstack.curvature.likelihood import log_probability
+
+    hessian, unit = np.empty((3, 3)), np.eye(3)
+    for i in range(3):
+        for j in range(3):
+            corners = [
+                s * t * log_probability(family, logits + step * (s * unit[i] + t * unit[j]), y)[0]
+                for s in (1, -1)
+                for t in (1, -1)
+            ]
+            hessian[i, j] = -sum(corners) / (4 * step**2)
+    roots = precision_roots(family, logits)
+    np.testing.assert_allclose(np.einsum("mni,mnj->ij", roots, roots), hessian, atol=1e-6)
+    np.testing.assert_allclose(output_precision(family, logits, None)[0], hessian, atol=1e-6)
+
+
+def test_sure_logits_stay_finite():
+    roots = precision_roots("categorical", np.array([[900.0, -900.0]]))
+    assert np.isfinite(roots).all()
+    assert not precision_roots("bernoulli", np.array([[900.0]])).any()
+
+
+def test_saved_sums_come_back():
+    likelihood = Likelihood("gaussian", 2, 3, 2.5, (1.0, 4.0))
+    assert Likelihood.from_json(likelihood.to_json()) == likelihood
+
+
+def test_refusals():
+    with pytest.raises(InputError, match="squared error or a cross-entropy"):
+        likelihood_family("hinge")
+    with pytest.raises(InputError, match="has none"):
+        Likelihood("categorical", 3, 1, 1.0).residual_noise()
+    likelihood = Likelihood("gaussian", 2, 3, 2.5, (1.0, 4.0))
+    for noise in (0.0, [1.0], [1.0, np.nan], [1.0, -1.0]):
+        with pytest.raises(InputError, match="expected 2 positive"):
+            likelihood.check_noise(noise)
+    assert likelihood.check_noise(3).tolist() == [3.0, 3.0]

@@ -1,0 +1,77 @@
+"""The predictive covariance by layers: compiled once, and right where the basis is thin."""
+
+import keras
+import numpy as np
+
+from starstack.autodiff.batches import Batches
+from starstack.curvature.ekfac import fit_ekfac
+from starstack.curvature.kfac import fit_kfac
+
+
+def wide(oracle):
+    rng = np.random.default_rng(0)
+    model = oracle.network((50,), oracle.dense(4, "tanh"), oracle.dense(2), scale=0.2)
+    return model, rng.standard_normal((20, 50)), rng.standard_normal((20, 2))
+
+
+def test_other_noise_and_priors_do_not_compile_anew(oracle):
+    model, X, y = wide(oracle)
+    posterior = fit_kfac(model, Batches(X, y, batch_size=8))
+    for delta in (0.1, 1.0, 10.0):
+        for noise in (0.5, [1.0, 2.0]):
+            posterior.with_hyperparameters(noise, delta).predictive_covariance(X, 10)
+    assert posterior.predictive._compiled.experimental_get_tracing_count() == 1
+
+
+def test_layers_add_up(oracle):
+    model, X, y = wide(oracle)
+    posterior = fit_kfac(model, Batches(X, y, batch_size=8))
+    parts = posterior.layer_covariances(X)
+    assert list(parts) == [layer.name for layer in model.layers]
+    oracle.assert_close(sum(parts.values()), posterior.predictive_covariance(X))
+    # Each is that of its layer alone, the others being held by a strong prior.
+    first, second = parts
+    held = posterior.with_hyperparameters(prior_precision={first: 1.0, second: 1e15})
+    oracle.assert_close(held.predictive_covariance(X), parts[first], 1e-9)
+
+
+def test_rows_outside_the_span_of_the_data_have_the_variance_of_the_prior(oracle):
+    """Of the first layer: no row of the fit says anything of the direction."""
+    model, X, y = wide(oracle)
+    X[:, 40:] = 0.0
+    posterior = fit_ekfac(model, Batches(X, y, batch_size=8), noise=0.1, prior_precision=0.3)
+    first = model.layers[0].name
+    step = np.zeros((1, 50))
+    at = X[:1].copy()
+    step[0, 45] = 2.0
+    kernel, bias, last, _ = model.get_weights()
+    g = last.T * (1 - np.tanh(at @ kernel + bias) ** 2)
+    # Weights of a pixel that was always zero change nothing before, and this much after.
+    model.layers[0].set_weights([np.where(np.arange(50)[:, None] == 45, 0.0, kernel), bias])
+    before = posterior.layer_covariances(at)[first][0]
+    after = posterior.layer_covariances(at + step)[first][0]
+    oracle.assert_close(after - before, 4.0 * g @ g.T / 0.3, 1e-9)
+
+
+def test_rows_may_be_in_a_file(oracle, tmp_path):
+    import h5py
+
+    model, X, y = wide(oracle)
+    posterior = fit_kfac(model, Batches(X, y, batch_size=8))
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["X"] = X
+        found = posterior.predictive_covariance(file["X"], 7)
+    oracle.assert_close(found, posterior.predictive_covariance(X))
+
+
+def test_positions_outside_the_span_too(oracle):
+    """Two rows of two positions: the basis of 13 inputs has four vectors."""
+    model = oracle.network(
+        (4, 4), oracle.conv1d(2, 3, activation="tanh"), keras.layers.Flatten, oracle.dense(2)
+    )
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2, 4, 4)), rng.standard_normal((2, 2))
+    posterior = fit_kfac(model, Batches(X, y), noise=1.0, prior_precision=0.5)
+    assert posterior.blocks[0].n_unseen == 9
+    at = rng.standard_normal((5, 4, 4))
+    oracle.assert_close(posterior.predictive_covariance(at), oracle.predictive(posterior, at))

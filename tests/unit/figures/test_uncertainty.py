@@ -1,0 +1,232 @@
+"""Figures of error bars show what the tables hold, and nothing is cut off."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from starstack.errors import InputError
+from starstack.figures.correlation import plot_error_correlations
+from starstack.figures.coverage import plot_coverage, plot_standardised_errors
+from starstack.figures.cramer_rao import plot_cramer_rao
+from starstack.figures.error_budget import plot_error_budget
+from starstack.figures.predicted import plot_predicted
+from starstack.figures.style import use_style
+
+OUTPUTS = ("teff", "logg", "fe_h")
+BINS = ("20-45", "45-100", "100-300")
+
+
+def budget(n=400, outputs=OUTPUTS, seed=0):
+    """Errors of known parts, correlated by 0.6."""
+    rng = np.random.default_rng(seed)
+    snr = np.exp(rng.uniform(np.log(20), np.log(300), n))
+    k = len(outputs)
+    scales = np.array([1000.0, 1.0, 0.5])[:k]
+    correlation = 0.4 * np.eye(k) + 0.6
+    noise, intrinsic = scales / snr[:, None], np.tile(0.01 * scales, (n, 1))
+    total = np.sqrt(noise**2 + 2 * intrinsic**2)
+    observed = scales * rng.normal(size=(n, k))
+    error = total * rng.multivariate_normal(np.zeros(k), correlation, n)
+    columns = {
+        "study": "stars",
+        "estimator": "net",
+        "row_id": np.repeat([f"s{i}" for i in range(n)], k),
+        "output": np.tile(outputs, n),
+        "unit": "",
+        "snr": np.repeat(snr, k),
+        "observed": observed.ravel(),
+        "predicted": (observed + error).ravel(),
+        "noise": noise.ravel(),
+        "weights": intrinsic.ravel(),
+        "intrinsic": intrinsic.ravel(),
+        "total": total.ravel(),
+    }
+    columns |= {
+        f"correlation_{name}": np.tile(correlation[:, c], n) for c, name in enumerate(outputs)
+    }
+    return pd.DataFrame(columns)
+
+
+def calibration(methods=("jacobian", "two_jacobians", "conformal"), outputs=(*OUTPUTS, "joint")):
+    rng = np.random.default_rng(1)
+    rows = [
+        ("stars", "net", method, output, snr, f"coverage_{percent}", percent / 100 + off, 0.01, 900)
+        for method in methods
+        for output in outputs
+        for snr in ("all", *BINS)
+        for percent in (50, 68, 90, 95, 99)
+        for off in [0.02 * rng.normal()]
+    ]
+    rows += [("stars", "net", methods[0], "teff", "all", "chi2_per_n", 1.0, 0.1, 900)]
+    columns = ["study", "estimator", "method", "output", "snr", "statistic"]
+    return pd.DataFrame(rows, columns=[*columns, "value", "standard_error", "n"])
+
+
+def histograms(outputs=OUTPUTS):
+    rng = np.random.default_rng(2)
+    rows = []
+    for output in outputs:
+        for quantity, (low, high, bins) in {"z": (-4, 4, 40), "pit": (0, 1, 20)}.items():
+            values = rng.normal(size=2000) if quantity == "z" else rng.random(2000)
+            counts, edges = np.histogram(values, bins=bins, range=(low, high))
+            rows += [
+                ("stars", "net", "jacobian", output, quantity, a, b, c)
+                for a, b, c in zip(edges[:-1], edges[1:], counts, strict=True)
+            ]
+    columns = ["study", "estimator", "method", "output", "quantity", "low", "high", "count"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def efficiency(estimators=("dense",), bounds=("known physics",)):
+    rows = [
+        ("stars", name, bound, output, snr, statistic, value, 0.1, 700)
+        for name in estimators
+        for bound in bounds
+        for output in OUTPUTS
+        for snr in ("all", *BINS)
+        for statistic, value in (
+            ("rms_error", 40.0),
+            ("error_over_bound", 2.5),
+            ("noise_over_bound", 1.6),
+        )
+    ]
+    columns = ["study", "estimator", "bound", "output", "snr", "statistic"]
+    return pd.DataFrame(rows, columns=[*columns, "value", "standard_error", "n"])
+
+
+FIGURES = {
+    "budget": lambda: plot_error_budget(budget()),
+    "budget-one": lambda: plot_error_budget(budget(outputs=("teff",)), [20, 60, 300]),
+    "coverage": lambda: plot_coverage(calibration()),
+    "coverage-one": lambda: plot_coverage(calibration(("jacobian",), ("teff",))),
+    "z": lambda: plot_standardised_errors(histograms()),
+    "z-one": lambda: plot_standardised_errors(histograms(("teff",)), "jacobian"),
+    "predicted": lambda: plot_predicted(budget()),
+    "predicted-one": lambda: plot_predicted(budget(30, ("teff",))),
+    "correlation": lambda: plot_error_correlations(budget(2000)),
+    "correlation-two": lambda: plot_error_correlations(budget(2000, ("teff", "logg"))),
+    "bound": lambda: plot_cramer_rao(efficiency()),
+    "bound-four": lambda: plot_cramer_rao(
+        efficiency(("dense", "starnet"), ("known physics", "all unknown"))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_cut_off(name):
+    figure = FIGURES[name]()
+    with use_style():
+        figure.draw_without_rendering()
+        figure.draw_without_rendering()
+    width, height = figure.get_size_inches()
+    box = figure.get_tightbbox()
+    assert min(box.x0, box.y0) > -0.01 and box.x1 < width + 0.01 and box.y1 < height + 0.01
+    assert width <= 7.1
+    assert all(axes.get_xlabel() for axes in figure.axes[-1:])
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_budget_is_that_of_the_table():
+    table = budget()
+    figure = plot_error_budget(table, [20, 60, 300], {"teff": "Temperature (K)"})
+    above, below = figure.axes[0], figure.axes[3]
+    assert above.get_title(loc="left") == "Temperature (K)" and above.get_ylabel() == "Error (K)"
+    lines = {line.get_label(): line.get_ydata() for line in above.lines}
+    own = table[(table["output"] == "teff") & (table["snr"] < 60)]
+    for words, part in (("noise of the spectrum", "noise"), ("total", "total")):
+        assert lines[words][0] == pytest.approx(np.sqrt(np.mean(own[part] ** 2)))
+    made = np.sqrt(np.mean((own["predicted"] - own["observed"]) ** 2))
+    (marks,) = [c.lines[0].get_ydata() for c in above.containers]
+    assert marks[0] == pytest.approx(made)
+    tops = [band.get_paths()[0].vertices[:, 1].max() for band in below.collections]
+    assert tops[-1] == pytest.approx(1)
+
+
+def test_parts_that_are_zero_are_no_line():
+    table = budget().assign(weights=0.0)
+    line = {each.get_label(): each for each in plot_error_budget(table).axes[0].lines}["weights"]
+    assert len(line.get_ydata()) == 0
+
+
+def test_coverage_is_shown_as_a_difference_in_percent():
+    table = calibration(("jacobian",))
+    figure = plot_coverage(table)
+    assert legend_of(figure) == ["jacobian"] and len(figure.axes) == 8
+    own = table.query("output == 'logg' and snr == 'all'")
+    promised = np.array([0.5, 0.68, 0.9, 0.95, 0.99])
+    shown = figure.axes[1].containers[0].lines[0].get_ydata()
+    np.testing.assert_allclose(shown.astype(float), 100 * (own["value"].to_numpy() - promised))
+    below = figure.axes[5].containers[0].lines[0].get_ydata()
+    own = table.query("output == 'logg' and snr != 'all' and statistic == 'coverage_68'")
+    np.testing.assert_allclose(below.astype(float), 100 * (own["value"] - 0.68))
+
+
+def test_histograms_are_densities():
+    above, *_, below, _, _ = plot_standardised_errors(histograms()).axes
+    for axes in (above, below):
+        area = sum(bar.get_width() * bar.get_height() for bar in axes.patches if bar.get_gid())
+        bars = axes.containers[0]
+        area = sum(bar.get_width() * bar.get_height() for bar in bars)
+        assert area == pytest.approx(1)
+
+
+def test_error_bars_are_the_predicted_ones():
+    table = budget(40, ("teff",))
+    above, below = plot_predicted(table).axes
+    assert below.containers[0].lines[0].get_ydata() == pytest.approx(
+        (table["predicted"] - table["observed"]).to_numpy()
+    )
+    segments = below.containers[0].lines[2][0].get_segments()
+    half = [(segment[1, 1] - segment[0, 1]) / 2 for segment in segments]
+    np.testing.assert_allclose(half, table["total"])
+    inside = np.mean(np.abs(table["predicted"] - table["observed"]) <= table["total"])
+    assert above.texts[0].get_text() == f"{100 * inside:.1f} % within 1 σ"
+
+
+def test_correlations_of_the_errors():
+    figure = plot_error_correlations(budget(6000), [20, 300])
+    assert figure.axes[0].get_title(loc="left") == "Teff, log g"
+    for axes in figure.axes:
+        predicted = next(line for line in axes.lines if line.get_label() == "predicted")
+        assert predicted.get_ydata()[0] == pytest.approx(0.6)
+        made = axes.containers[0].lines[0].get_ydata()[0]
+        assert made == pytest.approx(0.6, abs=4 * 0.64 / np.sqrt(6000))
+
+
+def test_one_label_has_no_correlation():
+    figure = plot_error_correlations(budget(100, ("teff",)))
+    assert "one label" in figure.texts[0].get_text()
+
+
+def test_ratios_and_their_bins():
+    figure = plot_cramer_rao(efficiency())
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["20–45", "45–100", "100–300"]
+    made, noise = (container.lines[0].get_ydata() for container in axes.containers)
+    assert made.tolist() == [2.5] * 3 and noise.tolist() == [1.6] * 3
+    assert legend_of(figure)[0] == "dense, known physics: errors made"
+
+
+@pytest.mark.parametrize(
+    ("plot", "table", "name"),
+    [
+        (plot_error_budget, budget, "error budget"),
+        (plot_predicted, budget, "error budget"),
+        (plot_error_correlations, budget, "error budget"),
+        (plot_coverage, calibration, "calibration"),
+        (plot_standardised_errors, histograms, "histograms"),
+        (plot_cramer_rao, efficiency, "efficiency"),
+    ],
+)
+def test_tables_that_cannot_be_drawn(plot, table, name):
+    with pytest.raises(InputError, match=f"^{name}: .*missing study, output;"):
+        plot(table().drop(columns=["study", "output"]))
+    two = table()
+    two.loc[two.index[-1], "study"] = "other"
+    with pytest.raises(InputError, match=f"^{name}: expected the rows of one study"):
+        plot(two)
+    with pytest.raises(InputError, match="empty table"):
+        plot(table().iloc[:0])

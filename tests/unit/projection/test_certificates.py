@@ -1,0 +1,123 @@
+"""What is stated of a fit's end: null directions as many as derived, separable data named."""
+
+import numpy as np
+import pytest
+
+from starstack.projection.certificates import gauge_count, gauge_directions
+from starstack.projection.objective import Layout
+from starstack.projection.projected_logistic import ProjectedLogisticRegression
+from starstack.projection.separation import is_separable
+
+# Classes, rank, penalty, intercept, duplicated column -> null directions by hand, with F = 5.
+COUNTS = [
+    (2, 1, 0.0, True, False, 1),  # one scale
+    (2, 3, 0.0, True, False, 13),  # F(L − 1) + L: the fibre of the product
+    (2, 1, 0.5, True, False, 0),
+    (2, 3, 0.5, True, False, 2),  # rotations of a product of rank one: L − 1
+    (4, 2, 0.0, False, False, 6),  # L² = 4, and r_W = 2 shifts of the softmax
+    (4, 2, 0.0, True, False, 7),  # and the intercept's
+    (4, 6, 0.0, True, False, 40),  # FL + LC − FC = 34, F = 5 shifts, the intercept's
+    (4, 3, 0.5, False, False, 3),  # rotations of three columns
+    (4, 3, 0.5, True, False, 4),
+    (4, 3, 0.5, True, True, 4),  # a penalty decides between equal columns
+    (2, 2, 0.0, True, True, 9),  # F(L − 1) + L = 7, and L for the sixth column
+]
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "rank", "alpha", "fit_intercept", "duplicated", "expected"), COUNTS
+)
+def test_null_directions_are_as_many_as_derived(
+    make_classes, n_classes, rank, alpha, fit_intercept, duplicated, expected
+):
+    X, y = make_classes(n_classes, n=300)
+    if duplicated:
+        X = np.column_stack([X, X[:, 0]])
+    model = ProjectedLogisticRegression(
+        rank, alpha=alpha, fit_intercept=fit_intercept, tol=1e-10, random_state=0
+    ).fit(X, y)
+    found = model.certificates_
+    assert found["status"] == "minimum"
+    assert found["null_directions_found"] == expected
+    assert found["null_directions_derived"] == expected
+    assert found["gauge_directions"] <= expected
+    assert found["gauge_residual"] < 1e-7
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize(("rank", "n_outputs"), [(1, 1), (2, 1), (3, 4), (2, 4)])
+def test_the_loss_does_not_change_along_the_gauge(
+    make_classes, make_objective, rank, n_outputs, penalised
+):
+    X, y = make_classes(max(2, n_outputs))
+    objective = make_objective(X, y, rank=rank, alpha=0.7 if penalised else 0.0)
+    flat = np.random.default_rng(4).normal(size=objective.size)
+    directions = gauge_directions(flat, objective.layout, penalised=penalised)
+    gradient = objective.value_and_gradient(flat)[1]
+    np.testing.assert_allclose(
+        gradient @ directions, 0, atol=1e-12 * np.linalg.norm(gradient) * objective.size
+    )
+    np.testing.assert_allclose(directions.T @ directions, np.eye(directions.shape[1]), atol=1e-12)
+
+
+@pytest.mark.parametrize(("rank", "rank_W", "rank_V"), [(3, 3, 3), (3, 2, 3), (3, 2, 1), (2, 0, 0)])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_the_formula_counts_the_tangents(rank, rank_W, rank_V, fit_intercept):
+    rng = np.random.default_rng(5)
+    layout = Layout(6, rank, 4, fit_intercept)
+    W = rng.normal(size=(6, rank_W)) @ rng.normal(size=(rank_W, rank))
+    V = rng.normal(size=(rank, rank_V)) @ rng.normal(size=(rank_V, 4))
+    flat = layout.pack(W, V, np.zeros(4))
+    built = gauge_directions(flat, layout, penalised=False).shape[1]
+    assert gauge_count(flat, layout, penalised=False) == built
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1.0, True), (-1.0, False)])
+def test_separable_classes_are_told_apart(scale, expected):
+    x = np.array([-2.0, -1.0, 1.0, 2.0])
+    y = np.array([[0.0], [0.0], [1.0], [1.0]])
+    X = np.column_stack([x, [scale, 1, scale, 1]])
+    if not expected:
+        y = y[[0, 2, 1, 3]]
+    assert is_separable(X[:, :1], y, np.ones(4), fit_intercept=False) is expected
+
+
+def test_coefficients_of_both_signs_separate():
+    X, ones = np.array([[-1.0, 2.0], [1.0, 1.0], [2.0, -1.0]]), np.ones(3)
+    for y in ([0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]):
+        assert is_separable(X, np.array(y)[:, None], ones, fit_intercept=True)
+
+
+def test_a_tie_separates_all_but_its_rows():
+    """Quasi-complete separation: the loss still has no minimum."""
+    X = np.array([[-1.0], [0.0], [0.0], [1.0]])
+    y = np.array([[0.0], [0.0], [1.0], [1.0]])
+    assert is_separable(X, y, np.ones(4), fit_intercept=True)
+
+
+def test_rows_without_weight_do_not_count():
+    X = np.array([[-1.0], [1.0], [2.0]])
+    y = np.array([[0.0], [1.0], [0.0]])
+    assert not is_separable(X, y, np.ones(3), fit_intercept=True)
+    assert is_separable(X, y, np.array([1.0, 1.0, 0.0]), fit_intercept=True)
+
+
+def test_three_classes_that_are_separable_have_no_minimum():
+    rng = np.random.default_rng(0)
+    centres = np.array([[0.0, 8.0], [7.0, -4.0], [-7.0, -4.0]])
+    y = np.repeat([0, 1, 2], 20)
+    X = centres[y] + rng.normal(size=(60, 2))
+    model = ProjectedLogisticRegression(2, alpha=0, max_iter=50, random_state=0)
+    with pytest.warns(UserWarning, match="no minimum"):
+        model.fit(X, y)
+    assert model.certificates_["status"] == "no minimum"
+    X[[0, 20, 40]] = centres[[1, 2, 0]]  # one row of each class among another
+    assert not is_separable(X, np.eye(3)[y], np.ones(60), fit_intercept=True)
+
+
+def test_too_few_iterations_are_not_called_a_minimum(make_classes):
+    X, y = make_classes(2)
+    model = ProjectedLogisticRegression(1, solver="gradient-descent", max_iter=2, random_state=0)
+    with pytest.warns(UserWarning, match="did not converge"):
+        model.fit(X, y)
+    assert model.certificates_["status"] == "not converged"

@@ -1,0 +1,75 @@
+"""The error budget: sums, correlations, one line per label, and files that give it back."""
+
+import h5py
+import numpy as np
+import pytest
+
+from starstack.errors import InputError
+from starstack.uncertainty.budget import ErrorBudget, load_budget
+
+
+def make(n=4, seed=0):
+    rng = np.random.default_rng(seed)
+    roots = rng.normal(size=(3, n, 2, 2))
+    noise, weights, intrinsic = roots @ roots.swapaxes(-1, -2)
+    rows = np.array([f"star-{i}é" for i in range(n)])
+    return ErrorBudget(rows, ("teff", "logg"), ("K", ""), noise, weights, intrinsic, {"seed": "1"})
+
+
+def test_the_total_is_the_sum_of_the_covariances():
+    budget = make()
+    np.testing.assert_allclose(budget.total, budget.noise + budget.weights + budget.intrinsic)
+    squares = sum(budget.standard_deviations(p) ** 2 for p in ("noise", "weights", "intrinsic"))
+    np.testing.assert_allclose(budget.standard_deviations(), np.sqrt(squares))
+    found = budget.correlations()
+    np.testing.assert_allclose(np.diagonal(found, axis1=1, axis2=2), 1)
+    expected = budget.total[2, 0, 1] / np.sqrt(budget.total[2, 0, 0] * budget.total[2, 1, 1])
+    assert found[2, 0, 1] == pytest.approx(expected)
+
+
+def test_table():
+    budget = make()
+    table = budget.to_table()
+    assert table["row_id"].tolist()[:3] == ["star-0é", "star-0é", "star-1é"]
+    assert table["output"].tolist()[:2] == ["teff", "logg"] and table["unit"][0] == "K"
+    assert table["noise"][3] == pytest.approx(np.sqrt(budget.noise[1, 1, 1]))
+    assert table["correlation_teff"][5] == pytest.approx(budget.correlations()[2, 1, 0])
+
+
+def test_a_file_gives_the_budget_back(tmp_path):
+    budget = make()
+    budget.save(tmp_path / "a.h5")
+    found = load_budget(tmp_path / "a.h5")
+    for name in ("noise", "weights", "intrinsic", "row_id"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(budget, name))
+    assert (found.names, found.units, found.provenance) == (
+        ("teff", "logg"),
+        ("K", ""),
+        {"seed": "1"},
+    )
+    budget.save(tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_files_that_hold_something_else(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_budget(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(InputError, match="holds no error budget"):
+        load_budget(tmp_path / "other.h5")
+    (tmp_path / "cut.h5").write_bytes(b"no HDF5")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_budget(tmp_path / "cut.h5")
+
+
+def test_parts_that_cannot_be_covariances():
+    good = make()
+    broken = good.noise.copy()
+    broken[2, 0, 0] = -1
+    with pytest.raises(InputError, match="noise of row 'star-2é' has variances"):
+        ErrorBudget(good.row_id, good.names, good.units, broken, good.weights, good.intrinsic)
+    with pytest.raises(InputError, match=r"weights has shape .* expected \(4, 2, 2\)"):
+        ErrorBudget(good.row_id, good.names, good.units, good.noise, broken[:3], good.intrinsic)
+    with pytest.raises(InputError, match="give one each"):
+        ErrorBudget(good.row_id, good.names, ("K",), good.noise, good.noise, good.noise)

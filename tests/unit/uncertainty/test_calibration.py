@@ -1,0 +1,161 @@
+"""Calibration of predicted covariances: closed forms, published values, and errors of known law."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from starstack.errors import InputError
+from starstack.uncertainty.calibration import (
+    calibration_error,
+    calibration_table,
+    coverage_curve,
+    error_reliability_table,
+    histogram_table,
+    miscalibration_area,
+    sharpness,
+    squared_mahalanobis,
+    standardised,
+)
+
+COVARIANCE = np.array([[4.0, 1.2], [1.2, 9.0]])
+NAMES = ("a", "b")
+
+
+def drawn(n, seed=0, factor=1.0):
+    """Errors of a known covariance, and the one that is predicted."""
+    rng = np.random.default_rng(seed)
+    errors = rng.multivariate_normal(np.zeros(2), COVARIANCE, n)
+    return errors, np.broadcast_to(COVARIANCE * factor**2, (n, 2, 2))
+
+
+def value(table, label, statistic, snr="all", column="value"):
+    found = table.query("output == @label and statistic == @statistic and snr == @snr")
+    assert len(found) == 1
+    return found[column].iloc[0]
+
+
+# The three points with which uncertainty-toolbox (Chung et al. 2021) tests itself.
+PREDICTED, OBSERVED = np.array([1.0, 2.0, 3.0]), np.array([1.5, 3.0, 2.0])
+SIGMA = np.array([0.1, 0.5, 1.0])
+
+
+def test_the_published_values_of_three_points():
+    pit = stats.norm.cdf((PREDICTED - OBSERVED) / SIGMA)
+    assert sharpness(SIGMA) == pytest.approx(0.648074069840786, abs=1e-12)
+    assert calibration_error(pit) == pytest.approx(0.3733333333333335, abs=1e-12)
+    assert miscalibration_area(pit) == pytest.approx(0.37710437710437716, abs=1e-12)
+    covariance = (SIGMA**2)[:, None, None]
+    table = calibration_table((PREDICTED - OBSERVED)[:, None], covariance, ["x"])
+    assert value(table, "x", "nll") == pytest.approx(4.920361108686675, abs=1e-12)
+    assert value(table, "x", "calibration_error") == pytest.approx(0.3733333333333335)
+    assert value(table, "x", "coverage_90") == 1 / 3
+
+
+def test_calibrated_errors_are_found_calibrated():
+    errors, covariance = drawn(20_000)
+    table = calibration_table(errors, covariance, NAMES)
+    for label in (*NAMES, "joint"):
+        for percent in (50, 68, 90, 95, 99):
+            found = value(table, label, f"coverage_{percent}")
+            error = np.sqrt(percent / 100 * (1 - percent / 100) / 20_000)
+            assert abs(found - percent / 100) < 4 * error, (label, percent)
+            assert value(table, label, f"coverage_{percent}", column="standard_error") == (
+                pytest.approx(error, rel=0.05)
+            )
+        degrees = 2 if label == "joint" else 1
+        chi2_error = np.sqrt(2 / degrees / 20_000)
+        assert abs(value(table, label, "chi2_per_n") - 1) < 4 * chi2_error
+        assert value(table, label, "chi2_per_n", column="standard_error") == (
+            pytest.approx(chi2_error, rel=0.1)
+        )
+    assert value(table, "a", "sharpness") == pytest.approx(2.0)
+    # The entropy of a Gaussian.
+    entropy = 0.5 * np.log((2 * np.pi * np.e) ** 2 * np.linalg.det(COVARIANCE))
+    assert value(table, "joint", "nll") == pytest.approx(entropy, abs=0.03)
+    assert value(table, "b", "nll") == pytest.approx(0.5 * np.log(2 * np.pi * np.e * 9), abs=0.02)
+
+
+def test_errors_predicted_twice_too_large():
+    errors, covariance = drawn(20_000, factor=2.0)
+    table = calibration_table(errors, covariance, NAMES)
+    assert value(table, "a", "chi2_per_n") == pytest.approx(0.25, abs=0.01)
+    expected = 2 * stats.norm.cdf(2 * stats.norm.ppf(0.84)) - 1
+    assert value(table, "a", "coverage_68") == pytest.approx(expected, abs=0.01)
+    assert value(table, "a", "sd_z") == pytest.approx(0.5, abs=0.01)
+
+
+def test_correlations_count_for_the_joint_statistic_only():
+    errors, covariance = drawn(20_000)
+    bare = covariance * np.eye(2)
+    table = calibration_table(errors, bare, NAMES)
+    assert value(table, "a", "chi2_per_n") == pytest.approx(1, abs=0.04)
+    # The mean of eᵀ D⁻¹ e is still k; it is the ellipsoids that cover another share.
+    assert value(table, "joint", "chi2_per_n") == pytest.approx(1, abs=0.04)
+    by_hand = np.einsum("ni,ij,nj->n", errors, np.linalg.inv(COVARIANCE), errors)
+    np.testing.assert_allclose(squared_mahalanobis(errors, covariance), by_hand, rtol=1e-10)
+
+
+def test_bins_of_the_signal_to_noise_ratio():
+    errors, covariance = drawn(6)
+    snr = np.array([20.0, 29.9, 30.0, 45.0, 60.0, np.nan])
+    table = calibration_table(errors, covariance, NAMES, snr=snr, snr_bins=[20, 30, 45, 50])
+    counts = table[table["statistic"] == "coverage_50"].groupby(["output", "snr"])["n"].first()
+    assert counts["a"].to_dict() == {"all": 6, "20-30": 2, "30-45": 1, "45-50": 1}
+    z = standardised(errors, covariance)[:2, 0]
+    assert value(table, "a", "chi2_per_n", "20-30") == pytest.approx(np.mean(z**2))
+
+
+def test_other_laws_come_by_their_transform():
+    rng = np.random.default_rng(3)
+    law = stats.t(4, scale=np.sqrt(0.5))  # of variance one
+    errors = law.rvs((20_000, 1), random_state=rng)
+    covariance = np.ones((20_000, 1, 1))
+    gaussian = calibration_table(errors, covariance, ["x"])
+    assert value(gaussian, "x", "coverage_68") > 0.75
+    own = calibration_table(
+        errors, covariance, ["x"], pit=law.cdf(errors), log_density=law.logpdf(errors)
+    )
+    assert value(own, "x", "coverage_68") == pytest.approx(0.68, abs=0.013)
+    assert value(own, "x", "nll") < value(gaussian, "x", "nll")
+
+
+def test_area_where_the_curve_crosses_the_diagonal():
+    # Half of the rows in the middle, half at the rim: the curve is 1/2 everywhere.
+    pit = np.r_[np.full(50, 0.5), np.full(50, 1.0)]
+    levels, covered = coverage_curve(pit, 1001)
+    assert covered[1:-1].tolist() == [0.5] * 999 and levels[[0, -1]].tolist() == [0, 1]
+    assert miscalibration_area(pit, 1001) == pytest.approx(0.25, abs=1e-3)
+    # By hand, with distances 1/2, 1/6, -1/6, 0 at four levels: 1/9 + two triangles 1/36 + 1/36.
+    assert miscalibration_area(pit, 4) == pytest.approx(1 / 6)
+
+
+def test_reliability_of_predicted_errors():
+    rng = np.random.default_rng(4)
+    sigma = rng.uniform(1, 5, 30_000)
+    errors = (sigma * rng.normal(size=30_000))[:, None]
+    table = error_reliability_table(errors, (sigma**2)[:, None, None], ["x"], n_bins=5)
+    assert table["n"].tolist() == [6000] * 5
+    off = (table["rms_error"] - table["predicted_error"]) / table["standard_error"]
+    assert off.abs().max() < 4
+    assert table["predicted_error"].is_monotonic_increasing
+
+
+def test_histograms_count_every_row():
+    errors, covariance = drawn(500)
+    errors[0] = 1e6
+    table = histogram_table(errors, covariance, NAMES)
+    assert table.groupby(["output", "quantity"])["count"].sum().tolist() == [500] * 4
+    top = table.query("output == 'a' and quantity == 'z'").iloc[-1]
+    assert top["count"] >= 1 and top["high"] == 4.0
+    assert isinstance(table, pd.DataFrame)
+
+
+def test_covariances_that_cannot_be_used():
+    errors, covariance = drawn(3)
+    with pytest.raises(InputError, match=r"shape \(2, 2, 2\); expected \(3, 2, 2\)"):
+        calibration_table(errors, covariance[:2], NAMES)
+    broken = covariance.copy()
+    broken[1, 0, 0] = 0
+    with pytest.raises(InputError, match=r"row 1 has variances \[0.0, 9.0\]"):
+        calibration_table(errors, broken, NAMES)

@@ -1,0 +1,111 @@
+"""Conformal intervals: by hand, and their promise over thousands of small problems."""
+
+import numpy as np
+import pytest
+
+from starstack.errors import InputError
+from starstack.uncertainty.conformal import (
+    conformal_quantile,
+    cv_plus_guarantee,
+    cv_plus_intervals,
+    split_conformal_intervals,
+)
+
+REPEATS = 3000
+
+
+def test_split_conformal_covers_as_promised():
+    """Errors of any law: exactly ⌈(1 - α)(n + 1)⌉ / (n + 1) of new rows are covered."""
+    rng = np.random.default_rng(0)
+    n, alpha, covered = 19, 0.2, []
+    for _ in range(REPEATS):
+        scores = np.abs(rng.standard_cauchy(n))
+        lower, upper = split_conformal_intervals(scores, np.zeros(1), alpha=alpha)
+        covered.append(lower[0] <= rng.standard_cauchy() <= upper[0])
+    assert np.mean(covered) == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / REPEATS))
+
+
+def test_split_conformal_intervals_grow_with_the_predicted_error():
+    lower, upper = split_conformal_intervals(
+        np.arange(1.0, 10.0), np.array([0.0, 10.0]), np.array([1.0, 3.0]), alpha=0.1
+    )
+    assert lower.tolist() == [-9, -17] and upper.tolist() == [9, 37]
+    assert conformal_quantile(np.arange(1.0, 10.0), 0.05) == np.inf
+
+
+def cv_plus_problem(rng, n_folds, n=24, heteroscedastic=True):
+    """Least squares through the origin of few rows, each fold predicted by the others."""
+    x, new = rng.normal(size=n), rng.normal(size=4)
+    sigma, new_sigma = (
+        np.exp(0.7 * each) if heteroscedastic else 1 + 0 * each for each in (x, new)
+    )
+    y = 2 * x + sigma * rng.standard_t(3, n)
+    new_y = 2 * new + new_sigma * rng.standard_t(3, 4)
+    folds = rng.permutation(np.arange(n) % n_folds)
+    slopes = np.array([(x @ (y * (folds != k))) / (x @ (x * (folds != k))) for k in range(n_folds)])
+    return y - slopes[folds] * x, folds, slopes[:, None] * new, sigma, new_sigma, new_y
+
+
+@pytest.mark.parametrize("n_folds", [3, 24])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_cv_plus_covers_as_promised(n_folds, normalised):
+    rng = np.random.default_rng(n_folds)
+    alpha, covered = 0.1, []
+    for _ in range(2000):
+        residuals, folds, by_fold, sigma, new_sigma, y = cv_plus_problem(rng, n_folds)
+        scale = {"sigma_of_row": sigma, "sigma": new_sigma} if normalised else {}
+        lower, upper = cv_plus_intervals(residuals, folds, by_fold, alpha=alpha, **scale)
+        covered.append(np.mean((lower <= y) & (y <= upper)))
+    error = np.std(covered) / np.sqrt(len(covered))
+    assert np.mean(covered) > cv_plus_guarantee(24, n_folds, alpha) - 4 * error
+    assert np.mean(covered) > 1 - alpha - 0.02 - 4 * error  # typical, better than promised
+    assert np.mean(covered) < 0.99
+
+
+def test_normalised_intervals_follow_the_scatter():
+    """Without σ, rows of small scatter are covered too often and those of large too rarely."""
+    rng = np.random.default_rng(5)
+    residuals, folds, by_fold, sigma, new_sigma, y = cv_plus_problem(rng, 3, n=3000)
+    x = rng.normal(size=3000)
+    new_sigma = np.exp(0.7 * x)
+    y = new_sigma * rng.standard_t(3, 3000)
+    by_fold = np.zeros((3, 3000))
+    bare = cv_plus_intervals(residuals, folds, by_fold, alpha=0.1)
+    own = cv_plus_intervals(
+        residuals, folds, by_fold, alpha=0.1, sigma_of_row=sigma, sigma=new_sigma
+    )
+    large = x > 1
+    assert np.mean((bare[0] <= y) & (y <= bare[1]), where=large) < 0.8
+    assert np.mean((own[0] <= y) & (y <= own[1]), where=large) == pytest.approx(0.9, abs=0.07)
+
+
+def test_cv_plus_by_hand():
+    """Both ends as Barber et al. 2021 define them, with a sort instead of a partition."""
+    rng = np.random.default_rng(7)
+    residuals, folds, by_fold, *_ = cv_plus_problem(rng, 4)
+    lower, upper = cv_plus_intervals(residuals, folds, by_fold, alpha=0.2)
+    size = np.abs(residuals)
+    for row in range(by_fold.shape[1]):
+        low = np.sort(by_fold[folds, row] - size)[int(np.floor(0.2 * 25)) - 1]
+        high = np.sort(by_fold[folds, row] + size)[int(np.ceil(0.8 * 25)) - 1]
+        assert (lower[row], upper[row]) == (low, high)
+
+
+def test_too_few_rows_promise_nothing():
+    lower, upper = cv_plus_intervals(np.ones(3), np.arange(3), np.zeros((3, 2)), alpha=0.1)
+    assert (lower == -np.inf).all() and (upper == np.inf).all()
+
+
+def test_the_guarantee():
+    assert cv_plus_guarantee(50, 50, 0.1) == pytest.approx(0.8)
+    for n, k in ((100, 5), (1000, 10), (6600, 3)):
+        assert 1 - 0.2 - np.sqrt(2 / n) <= cv_plus_guarantee(n, k, 0.1) < 0.8
+
+
+def test_what_is_refused():
+    with pytest.raises(InputError, match="alpha: is 1;"):
+        conformal_quantile(np.ones(3), 1.0)
+    with pytest.raises(InputError, match="give both or neither"):
+        cv_plus_intervals(np.ones(3), np.zeros(3, int), np.zeros((1, 1)), alpha=0.5, sigma=1.0)
+    with pytest.raises(InputError, match="below the 2 models"):
+        cv_plus_intervals(np.ones(3), np.arange(3), np.zeros((2, 1)), alpha=0.5)

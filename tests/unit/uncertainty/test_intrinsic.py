@@ -1,0 +1,128 @@
+"""Intrinsic scatter: recovered where it is known, by predicted labels, zero where there is none."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from starstack.errors import InputError
+from starstack.uncertainty.intrinsic import fit_intrinsic, largest_likelihood
+
+INTRINSIC = np.array([[400.0, 0.3], [0.3, 0.0025]])
+
+
+def drawn(n, seed=0, intrinsic=INTRINSIC):
+    """Errors with noise of a covariance of their own each, in K and dex."""
+    rng = np.random.default_rng(seed)
+    root = np.diag([15.0, 0.04]) @ np.linalg.cholesky(np.array([[1, 0.5], [0.5, 1]]))
+    size = rng.uniform(0.3, 2.0, n)
+    known = size[:, None, None] ** 2 * (root @ root.T)
+    errors = rng.multivariate_normal(np.zeros(2), intrinsic, n)
+    errors += size[:, None] * (rng.normal(size=(n, 2)) @ root.T)
+    predicted = np.column_stack([rng.uniform(4000, 6000, n), rng.uniform(0, 5, n)])
+    return errors, known, predicted
+
+
+def test_recovers_the_covariance():
+    errors, known, predicted = drawn(20_000)
+    found = fit_intrinsic(errors, known, predicted, min_stars=20_000).boxes
+    assert len(found) == 1 and found[0].n == 20_000 and found[0].at_zero == (False, False)
+    # The scatter of 20 other samples.
+    others = [
+        fit_intrinsic(*drawn(2000, seed), min_stars=2000).boxes[0].covariance
+        for seed in range(1, 21)
+    ]
+    error = np.std(others, axis=0) / np.sqrt(10)
+    assert (np.abs(found[0].covariance - INTRINSIC) < 4 * error).all()
+
+
+def test_without_known_parts_it_is_the_second_moment():
+    errors, known, _ = drawn(500)
+    found = largest_likelihood(errors, 1e-12 * known)
+    np.testing.assert_allclose(found, errors.T @ errors / 500, rtol=1e-6)
+
+
+def test_the_likelihood_is_largest():
+    errors, known, _ = drawn(400)
+    scale = np.diag([1 / 20.0, 1 / 0.05])
+    errors, known = errors @ scale, scale @ known @ scale
+    found = largest_likelihood(errors, known)
+
+    def log_likelihood(matrix):
+        total = known + matrix
+        squares = np.einsum("ni,nij,nj->n", errors, np.linalg.inv(total), errors)
+        return -0.5 * (squares + np.linalg.slogdet(total)[1]).sum()
+
+    best = log_likelihood(found)
+    for change in (np.diag([1, 0]), np.diag([0, 1]), np.array([[0, 1], [1, 0]])):
+        for step in (-0.03, 0.03):
+            assert log_likelihood(found + step * change) < best
+
+
+def test_bins_follow_the_predicted_labels():
+    """Scatter that depends on where a star is *said* to be is found, and nothing else is asked."""
+    errors, known, predicted = drawn(8000)
+    errors[predicted[:, 0] > 5000] *= 2.0
+    known = np.where((predicted[:, 0] > 5000)[:, None, None], 4 * known, known)
+    found = fit_intrinsic(errors, known, predicted, min_stars=400, prior_stars=0)
+    cool = found.covariance(np.array([[4200.0, 1.0], [4200.0, 4.0]]))[:, 0, 0]
+    hot = found.covariance(np.array([[5800.0, 1.0], [5800.0, 4.0]]))[:, 0, 0]
+    np.testing.assert_allclose(cool, 400, rtol=0.35)
+    np.testing.assert_allclose(hot, 1600, rtol=0.35)
+
+
+def test_every_star_has_one_bin():
+    errors, known, predicted = drawn(3000)
+    found = fit_intrinsic(errors, known, predicted, min_stars=200)
+    assert sum(box.n for box in found.boxes) == 3000 and min(b.n for b in found.boxes) >= 200
+    anywhere = np.array([[-1e6, -1e6], [1e6, 1e6], [5000.0, 2.5]])
+    assert np.isfinite(found.covariance(anywhere)).all()
+    counted = [
+        np.sum(((predicted >= b.low) & (predicted < b.high)).all(axis=1)) for b in found.boxes
+    ]
+    assert counted == [box.n for box in found.boxes]
+    table = found.table(("teff", "logg"))
+    assert table["n"].sum() == 3000 and {"teff_low", "logg_scatter"} <= set(table.columns)
+
+
+def test_few_stars_are_drawn_towards_the_box_around_them():
+    errors, known, predicted = drawn(400)
+    whole = fit_intrinsic(errors, known, predicted, min_stars=400).boxes[0].covariance
+
+    def spread(prior_stars):
+        found = fit_intrinsic(errors, known, predicted, min_stars=50, prior_stars=prior_stars)
+        return np.std([box.covariance[0, 0] for box in found.boxes])
+
+    assert spread(1e6) < 1e-3 * whole[0, 0] < spread(50) < spread(0)
+
+
+def test_zero_where_the_known_parts_explain_more(caplog):
+    errors, known, predicted = drawn(1000, intrinsic=np.zeros((2, 2)))
+    with caplog.at_level(logging.WARNING):
+        found = fit_intrinsic(errors, 2 * known, predicted, min_stars=1000)
+    assert found.boxes[0].at_zero == (True, True)
+    assert "in 1 of 1 bins a label has none left" in caplog.text
+    assert np.linalg.eigvalsh(found.boxes[0].covariance).min() >= 0
+
+
+def test_outliers_count_less_with_student_t():
+    errors, known, predicted = drawn(4000)
+    errors[:20] *= 30
+    plain = fit_intrinsic(errors, known, predicted, min_stars=4000).boxes[0].covariance
+    robust = fit_intrinsic(errors, known, predicted, min_stars=4000, dof=5).boxes[0].covariance
+    assert plain[0, 0] > 2 * INTRINSIC[0, 0]
+    assert robust[0, 0] < 1.5 * INTRINSIC[0, 0]
+
+
+def test_student_t_finds_the_covariance_of_student_t():
+    rng = np.random.default_rng(5)
+    scale = np.sqrt((6 - 2) / rng.chisquare(6, 20_000))[:, None]
+    errors = scale * rng.multivariate_normal([0, 0], [[2, 0.5], [0.5, 1]], 20_000)
+    found = largest_likelihood(errors, np.zeros((20_000, 2, 2)) + 1e-9 * np.eye(2), dof=6)
+    np.testing.assert_allclose(found, [[2, 0.5], [0.5, 1]], atol=0.08)
+
+
+def test_shapes():
+    errors, known, predicted = drawn(10)
+    with pytest.raises(InputError, match="2 or more stars"):
+        fit_intrinsic(errors, known, predicted[:, :1])

@@ -1,0 +1,103 @@
+"""Recalibration finds factors that are known, and is judged on rows that it has not seen."""
+
+import numpy as np
+import pytest
+
+from starstack.errors import InputError
+from starstack.uncertainty.calibration import calibration_table, standardised
+from starstack.uncertainty.recalibration import fit_recalibration, identity
+
+COVARIANCE = np.array([[4.0, 1.2], [1.2, 9.0]])
+NAMES = ("a", "b")
+
+
+def drawn(n, seed, dof=None):
+    """Errors that are 1.5 and 0.5 times as large as predicted below and above 100."""
+    rng = np.random.default_rng(seed)
+    by = np.exp(rng.uniform(np.log(20), np.log(500), n))
+    errors = rng.multivariate_normal(np.zeros(2), COVARIANCE, n)
+    if dof is not None:
+        errors *= np.sqrt((dof - 2) / rng.chisquare(dof, n))[:, None]
+    return errors * np.where(by < 100, 1.5, 0.5)[:, None], np.stack([COVARIANCE] * n), by
+
+
+def coverage(errors, covariance, found, by, percent):
+    stretched = found.covariance(covariance, by)
+    pit = found.pit(standardised(errors, stretched), by)
+    table = calibration_table(errors, stretched, NAMES, pit=pit)
+    return table.query("statistic == @percent and output != 'joint'")["value"].to_numpy()
+
+
+def test_factors_of_two_bins():
+    found = fit_recalibration(*drawn(40_000, 1), n_bins=2)
+    # Half of log-uniform 20 to 500 lies below 100.
+    assert found.edges == pytest.approx([100], rel=0.03)
+    np.testing.assert_allclose(found.factors, [[1.5, 1.5], [0.5, 0.5]], rtol=0.03)
+    assert found.n.sum() == 40_000
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "student_t", "empirical"])
+def test_new_rows_are_covered(kind):
+    dof = None if kind == "gaussian" else 4
+    found = fit_recalibration(*drawn(20_000, 1, dof), n_bins=2, distribution=kind)
+    errors, covariance, by = drawn(20_000, 2, dof)
+    for percent in (50, 68, 90, 95, 99):
+        covered = coverage(errors, covariance, found, by, f"coverage_{percent}")
+        # Rows to fit and rows to test scatter alike; 40 rows lie between the wrong factors.
+        error = np.sqrt(2 * percent / 100 * (1 - percent / 100) / 20_000)
+        np.testing.assert_allclose(covered, percent / 100, atol=4 * error + 0.004)
+    half = found.half_widths(covariance, by, 0.95)
+    assert (np.abs(errors) <= half).mean() == pytest.approx(0.95, abs=0.008)
+
+
+def test_a_gaussian_does_not_cover_heavy_tails():
+    """What the other distributions are for: the right variance, the wrong 68 %."""
+    found = fit_recalibration(*drawn(20_000, 1, 4), n_bins=2)
+    errors, covariance, by = drawn(20_000, 2, 4)
+    assert (coverage(errors, covariance, found, by, "coverage_68") > 0.73).all()
+
+
+def test_correlations_stay():
+    found = fit_recalibration(*drawn(2000, 1), n_bins=1)
+    stretched = found.covariance(COVARIANCE[None], np.array([50.0]))[0]
+    expected = COVARIANCE[0, 1] / np.sqrt(COVARIANCE[0, 0] * COVARIANCE[1, 1])
+    assert stretched[0, 1] / np.sqrt(stretched[0, 0] * stretched[1, 1]) == pytest.approx(expected)
+
+
+def test_only_the_distribution():
+    errors, covariance, by = drawn(3000, 1)
+    found = fit_recalibration(errors, covariance, by, scale=False, distribution="empirical")
+    assert (found.factors == 1).all()
+    z = np.abs(standardised(errors, covariance)[:, 0])
+    assert found.distributions[0][0].quantile(0.5) == pytest.approx(np.median(z), rel=0.01)
+
+
+def test_identity_changes_nothing():
+    errors, covariance, by = drawn(50, 1)
+    found = identity(2)
+    np.testing.assert_array_equal(found.covariance(covariance, by), covariance)
+    z = standardised(errors, covariance)
+    table = calibration_table(errors, covariance, NAMES)
+    own = calibration_table(
+        errors, covariance, NAMES, pit=found.pit(z, by), log_density=found.log_density(z, by)
+    )
+    np.testing.assert_array_equal(own["value"], table["value"])
+
+
+def test_bins_have_rows_enough_and_ties_stay_together():
+    errors, covariance, _ = drawn(450, 1)
+    found = fit_recalibration(errors, covariance, np.arange(450.0), n_bins=10, min_rows=100)
+    assert len(found.n) == 4 and (found.n >= 100).all()
+    same = fit_recalibration(errors, covariance, np.ones(450), n_bins=4)
+    assert same.n.tolist() == [450] and same.factors.shape == (1, 2)
+    table = found.table(NAMES)
+    assert len(table) == 8 and table["low"].iloc[0] == -np.inf
+    assert table["dof"].isna().all()
+
+
+def test_too_few_rows():
+    errors, covariance, by = drawn(50, 1)
+    with pytest.raises(InputError, match="has 50 rows; expected at least 100"):
+        fit_recalibration(errors, covariance, by)
+    with pytest.raises(InputError, match="NaN"):
+        fit_recalibration(errors, covariance, np.full(50, np.nan), min_rows=10)

@@ -1,0 +1,16 @@
+"""Draw the parts of the predicted errors against the signal-to-noise ratio."""
+
+from job import job
+
+from pathlib import Path
+
+from starstack.figures.error_budget import plot_error_budget
+from starstack.figures.style import save_figure
+from starstack.tables.budget import read_budget_table
+
+with job(snakemake) as output:
+    params = snakemake.params
+    table = read_budget_table(snakemake.input.budget)
+    save_figure(
+        plot_error_budget(table, params.snr_bins, params.labels), Path(output.pdf).with_suffix("")
+    )

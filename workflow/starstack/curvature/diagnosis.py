@@ -1,0 +1,107 @@
+"""What the data say of a posterior: gradient, extreme eigenvalues and proofs, for its record."""
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from starstack.autodiff.losses import RowLoss
+from starstack.autodiff.operators import GaussNewtonOperator, HessianOperator
+from starstack.autodiff.products import Products
+from starstack.curvature.likelihood_losses import likelihood_loss, term_scales
+from starstack.curvature.record import CurvatureRecord, describe_curvature
+
+if TYPE_CHECKING:
+    import keras
+
+    from starstack.autodiff.batches import Batches
+    from starstack.curvature.posterior import Posterior
+
+logger = logging.getLogger(__name__)
+
+OPERATORS = {"gauss_newton": GaussNewtonOperator, "hessian": HessianOperator}
+# XLA takes 0.2 s longer to compile a product than TensorFlow, longer than thirty products of a
+# network with fewer weights take.
+COMPILED_SIZE = 10_000
+# Lanczos steps for the extreme eigenvalues.
+N_STEPS = 30
+
+
+def diagnose(
+    posterior: "Posterior",
+    products: Products,
+    *,
+    matrix: str = "gauss_newton",
+    shift: float = 0.0,
+    started: float | None = None,
+    n_steps: int = N_STEPS,
+    expected_decrease: bool = True,
+    seed: int = 0,
+) -> CurvatureRecord:
+    """Prove the products on the network itself, and fill the record of a posterior.
+
+    λ_max, λ_min and whether it is indefinite are those of the Hessian of the negative
+    log-likelihood, whichever matrix the posterior inverts: the Gauss–Newton matrix is positive
+    semidefinite everywhere, also where the weights are no minimum.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        With its σ and δ.
+    products : Products
+        From `likelihood_products` for the rows it was made from.
+    matrix : str
+        What the posterior inverts.
+    shift : float
+        See `CurvatureRecord`.
+    started : float, optional
+        See `starstack.curvature.record.describe_curvature`.
+    n_steps : int
+        Hessian products for the extreme eigenvalues; 0 leaves them out.
+    expected_decrease : bool
+        Whether to apply the inverse to the gradient.
+    seed : int
+        Of the first vector of Lanczos.
+
+    Returns
+    -------
+    CurvatureRecord
+        To be set as ``posterior.record``.
+
+    Raises
+    ------
+    InputError
+        Naming the proof that failed.
+    """
+    proved = OPERATORS[matrix](products)
+    operator = None
+    if n_steps:
+        operator = proved if matrix == "hessian" else HessianOperator(products)
+    weights = np.where(posterior.is_covered(), posterior.parameters.read(), 0.0)
+    return describe_curvature(
+        matrix=matrix,
+        structure=posterior.structure,
+        n_rows=posterior.likelihood.n_rows,
+        prior_precision=posterior.prior_precision,
+        shift=shift,
+        operator=operator,
+        precision=posterior.parameters.dtype,
+        gradient=products.gradient() + posterior.prior_vector() * weights,
+        inverse_product=posterior.inverse_hessian_product if expected_decrease else None,
+        proofs=proved.proofs,
+        started=started,
+        n_steps=n_steps,
+        seed=seed,
+    )
+
+
+def likelihood_products(posterior: "Posterior", data: "Batches") -> Products:
+    """Return the products with derivatives of the negative log-likelihood at the posterior's σ."""
+    scales = term_scales(posterior.likelihood, posterior.noise)
+    return products_of(posterior.model, likelihood_loss(posterior.likelihood, scales), data)
+
+
+def products_of(model: "keras.Model", loss: RowLoss, data: "Batches") -> Products:
+    """Return products with derivatives of a loss, compiled by XLA where that is worth its time."""
+    small = model.count_params() < COMPILED_SIZE
+    return Products(model, loss, data, jit_compile=False if small else None)

@@ -1,0 +1,270 @@
+"""What the data say of the outputs: the likelihood behind a loss, and its curvature.
+
+Squared error is the negative log-likelihood of normal noise of standard deviation σ_c in output c,
+up to its scale (Keras's ``mse`` is a mean over rows and outputs; the posterior needs the sum over
+rows and the true σ, so the scale of the loss plays no part). Cross-entropies are those of Bernoulli
+and categorical labels. Their curvature is taken at the logits,
+
+    Λ = diag(1/σ_c²),    diag(p_c (1 − p_c)),    diag(p) − p pᵀ,
+
+where it does not depend on the labels, and where Gauss–Newton equals the Fisher matrix [1]_. Of a
+network that ends in a sigmoid or a softmax, these are what goes into it
+(`starstack.autodiff.inference.inference_function`).
+
+References
+----------
+.. [1] J. Martens, "New insights and perspectives on the natural gradient method", JMLR 21 (2020),
+   no. 146, sections 8 and 9.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import expit, log_softmax, softmax
+
+from starstack.autodiff.inference import inference_function
+from starstack.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+# Names of Keras, lower case and without underscores.
+FAMILIES = {
+    "mse": "gaussian",
+    "meansquarederror": "gaussian",
+    "binarycrossentropy": "bernoulli",
+    "categoricalcrossentropy": "categorical",
+    "sparsecategoricalcrossentropy": "categorical",
+}
+
+
+def likelihood_family(loss: "str | keras.losses.Loss") -> str:
+    """Return ``gaussian``, ``bernoulli`` or ``categorical`` for a loss of Keras.
+
+    Parameters
+    ----------
+    loss : str or keras.losses.Loss
+        A name as Keras writes it, or an instance; or the family itself.
+
+    Raises
+    ------
+    InputError
+        If the loss has no such likelihood.
+
+    Examples
+    --------
+    >>> likelihood_family("mse"), likelihood_family("SparseCategoricalCrossentropy")
+    ('gaussian', 'categorical')
+    """
+    name = loss if isinstance(loss, str) else type(loss).__name__
+    short = name.replace("_", "").lower()
+    if short in FAMILIES.values():
+        return short
+    if short not in FAMILIES:
+        raise InputError(
+            f"loss {name!r}: expected squared error or a cross-entropy "
+            f"({', '.join(FAMILIES)}), whose likelihood is known"
+        )
+    return FAMILIES[short]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """The likelihood of the rows that a network was fitted to, at its weights.
+
+    Attributes
+    ----------
+    family : str
+        ``gaussian``, ``bernoulli`` or ``categorical``.
+    n_outputs : int
+        Number k of outputs.
+    n_rows : int
+        Rows of positive weight.
+    total_weight : float
+        Sum of the rows' weights.
+    squared_residuals : tuple of float
+        Σ_n w_n (y_nc − f_nc)² of each output; empty unless gaussian.
+    log_probability : float
+        Σ_n w_n log p(y_n); 0 if gaussian.
+    """
+
+    family: str
+    n_outputs: int
+    n_rows: int
+    total_weight: float
+    squared_residuals: tuple[float, ...] = ()
+    log_probability: float = 0.0
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether there is a noise σ."""
+        return self.family == "gaussian"
+
+    def log_likelihood(self, noise: np.ndarray | None = None) -> float:
+        """Return Σ_n w_n log p(y_n | f_n), for the given σ of each output if gaussian.
+
+        Examples
+        --------
+        >>> seen = Likelihood("gaussian", 1, 2, 2.0, squared_residuals=(2.0,))
+        >>> seen.log_likelihood(np.array([1.0])), float(-1.0 - np.log(2 * np.pi))
+        (-2.8378770664, -2.8378770664)
+        """
+        if not self.is_gaussian:
+            return self.log_probability
+        variance = self.check_noise(noise) ** 2
+        squares = np.asarray(self.squared_residuals)
+        normal = self.total_weight * np.log(2 * np.pi * variance)
+        return float(-0.5 * (squares / variance + normal).sum())
+
+    def residual_noise(self) -> np.ndarray:
+        """Return the most likely σ of each output, √(Σ w r² / Σ w).
+
+        Of the rows that were fitted it is too small where the network overfits; see
+        `starstack.curvature.hyperparameters.residual_noise` for other rows.
+        """
+        if not self.is_gaussian:
+            raise InputError(f"noise: a {self.family} likelihood has none")
+        return np.sqrt(np.asarray(self.squared_residuals) / self.total_weight)
+
+    def check_noise(self, noise: Any) -> np.ndarray | None:
+        """Return σ of each output, shape (k,), or None where there is none.
+
+        Raises
+        ------
+        InputError
+            If it is not positive, of the wrong length, or given where there is none.
+        """
+        if not self.is_gaussian:
+            if noise is not None:
+                raise InputError(
+                    f"noise: a {self.family} likelihood has none, got {noise!r}; leave it out"
+                )
+            return None
+        values = np.asarray(noise, dtype=np.float64)
+        if values.ndim == 0:
+            values = np.full(self.n_outputs, float(values))
+        if values.shape != (self.n_outputs,) or not (np.isfinite(values) & (values > 0)).all():
+            raise InputError(
+                f"noise: expected {self.n_outputs} positive standard deviation(s), one for each "
+                f"output, got {np.array2string(values, separator=', ')}"
+            )
+        return values
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers and lists."""
+        return asdict(self) | {"squared_residuals": list(self.squared_residuals)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Likelihood":
+        """Read what `to_json` gave."""
+        return cls(**content | {"squared_residuals": tuple(content["squared_residuals"])})
+
+
+@dataclass
+class LikelihoodSums:
+    """Adds up the likelihood over batches of rows.
+
+    Parameters
+    ----------
+    family : str
+        As in `Likelihood`.
+    """
+
+    family: str
+    _n_rows: int = 0
+    _weight: float = 0.0
+    _log_probability: float = 0.0
+    _squares: np.ndarray = field(default_factory=lambda: np.zeros(1))
+
+    def add(self, outputs: np.ndarray, y: np.ndarray, weight: np.ndarray) -> None:
+        """Add rows: logits or values (n, k), targets (n, k) or codes (n,), weights (n,)."""
+        outputs = np.asarray(outputs, dtype=np.float64)
+        weight = np.asarray(weight, dtype=np.float64)
+        self._n_rows += int((weight != 0).sum())
+        self._weight += float(weight.sum())
+        if self.family == "gaussian":
+            residuals = np.asarray(y, dtype=np.float64).reshape(outputs.shape) - outputs
+            self._squares = self._squares + weight @ residuals**2
+        else:
+            self._log_probability += float(weight @ log_probability(self.family, outputs, y))
+            self._squares = np.zeros(outputs.shape[1])
+
+    def total(self) -> Likelihood:
+        """Return the sums."""
+        gaussian = self.family == "gaussian"
+        return Likelihood(
+            family=self.family,
+            n_outputs=len(self._squares),
+            n_rows=self._n_rows,
+            total_weight=self._weight,
+            squared_residuals=tuple(self._squares.tolist()) if gaussian else (),
+            log_probability=self._log_probability,
+        )
+
+
+def measure_likelihood(model: "keras.Model", data: Iterable, loss: Any) -> Likelihood:
+    """Pass over the data once and return the likelihood at the network's weights.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network.
+    data : Batches
+        Rows, targets and weights.
+    loss : str or keras.losses.Loss
+        See `likelihood_family`.
+    """
+    family = likelihood_family(loss)
+    sums, infer = LikelihoodSums(family), inference_function(model, logits=family != "gaussian")
+    for batch in data:
+        sums.add(np.asarray(infer(batch.x)), batch.y, batch.weight)
+    return sums.total()
+
+
+def log_probability(family: str, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return log p(y | logits) of each row, shape (n,).
+
+    Labels are codes of shape (n,) or (n, 1), or shares of the classes of shape (n, k).
+    """
+    y = np.asarray(y)
+    if family == "bernoulli":
+        y = y.reshape(logits.shape).astype(np.float64)
+        # log p = z y − log(1 + eᶻ)
+        return (logits * y - np.logaddexp(0.0, logits)).sum(axis=1)
+    scores = log_softmax(logits, axis=1)
+    if y.shape == logits.shape:
+        return (y * scores).sum(axis=1)
+    codes = y.reshape(len(logits)).astype(int)
+    return scores[np.arange(len(codes)), codes]
+
+
+def precision_roots(family: str, logits: np.ndarray) -> np.ndarray:
+    """Return L of shape (m, n, k) with Λ_n = Σ_m L_mn L_mnᵀ, for a cross-entropy.
+
+    √(p_m (1 − p_m)) e_m for Bernoulli outputs, √p_m (e_m − p) for classes.
+
+    Examples
+    --------
+    >>> p = np.array([0.5, 0.25, 0.25])
+    >>> root = precision_roots("categorical", np.log(p)[None])[:, 0]
+    >>> np.allclose(root.T @ root, np.diag(p) - np.outer(p, p))
+    True
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    unit = np.eye(logits.shape[1])[:, None, :]
+    if family == "bernoulli":
+        p = expit(logits)
+        return np.sqrt(p * (1 - p)).T[:, :, None] * unit
+    p = softmax(logits, axis=1)
+    return np.sqrt(p).T[:, :, None] * (unit - p[None])
+
+
+def output_precision(family: str, outputs: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+    """Return Λ_n for each row, shape (n, k, k)."""
+    if family == "gaussian":
+        one = np.diag(1 / np.asarray(noise, dtype=np.float64) ** 2)
+        return np.broadcast_to(one, (len(outputs), *one.shape))
+    roots = precision_roots(family, outputs)
+    return np.einsum("mni,mnj->nij", roots, roots)

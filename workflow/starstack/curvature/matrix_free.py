@@ -1,0 +1,222 @@
+r"""The posterior of a curvature that is never stored: each answer is solved for.
+
+P v = (Σ_n J_nᵀ Λ_n J_n + Δ) v goes over the data; P⁻¹ v is the solution by conjugate gradients
+(`starstack.curvature.conjugate_gradient`), with another posterior of the same prior (KFAC) as
+preconditioner. Exact up to the tolerance for any network, at the price of tens of passes over the
+data per vector, and of one vector per row and output for a predictive covariance: for checks of the
+other structures, and for the expected decrease.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from starstack.autodiff.batches import Batches
+from starstack.curvature.conjugate_gradient import Solution, solve
+from starstack.curvature.diagnosis import OPERATORS, diagnose, likelihood_products
+from starstack.curvature.likelihood import measure_likelihood
+from starstack.curvature.posterior import Posterior
+from starstack.curvature.record import MATRICES
+from starstack.curvature.row_jacobian import RowJacobian
+from starstack.curvature.spectrum import Estimate, lanczos_quadrature
+from starstack.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from starstack.curvature.likelihood import Likelihood
+
+logger = logging.getLogger(__name__)
+
+# Residuals relative to the right-hand side, by the type of the weights.
+TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
+
+
+class MatrixFreePosterior(Posterior):
+    """Posterior by conjugate gradients; see the module.
+
+    Parameters
+    ----------
+    model, likelihood, **options
+        As for `Posterior`.
+    data : Batches
+        The rows, gone over for each product.
+    matrix : str
+        ``"gauss_newton"`` or ``"hessian"``.
+    shift : float
+        Added to the diagonal beside δ.
+    preconditioner : Posterior, optional
+        Of the same network; its σ and δ follow those of this one. It is not saved.
+    tolerance : float, optional
+        Of the residuals; by default what the type of the weights allows.
+    """
+
+    structure = "cg"
+
+    def __init__(
+        self,
+        model: "keras.Model",
+        likelihood: "Likelihood",
+        *,
+        data: Batches,
+        matrix: str = "gauss_newton",
+        shift: float = 0.0,
+        preconditioner: Posterior | None = None,
+        tolerance: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, likelihood, **options)
+        self.matrix, self.shift, self._data = matrix, float(shift), data
+        self.tolerance = tolerance or TOLERANCES[str(self.parameters.dtype)]
+        self._preconditioner = preconditioner
+        self._jacobian = RowJacobian(model, logits=not likelihood.is_gaussian)
+
+    def solve(self, v: np.ndarray) -> Solution:
+        """Return P⁻¹ v for v of shape (P,) or (P, m), with iterations and residuals.
+
+        Raises
+        ------
+        InputError
+            If the matrix has a direction of negative curvature; see
+            `starstack.curvature.conjugate_gradient.solve`.
+        """
+        return solve(
+            self.operator(),
+            v,
+            shift=self.prior_vector() + self.shift,
+            preconditioner=self._inner(),
+            tolerance=self.tolerance,
+        )
+
+    def operator(self) -> LinearOperator:
+        """Return the curvature at this σ, with neither δ nor the shift, as a proved operator."""
+        # σ is a constant of the compiled loss.
+        if "operator" not in self._derived:
+            products = likelihood_products(self, self._data)
+            self._derived["operator"] = OPERATORS[self.matrix](products)
+        return self._derived["operator"]
+
+    def inverse_hessian_product(self, v: np.ndarray) -> np.ndarray:
+        """Return P⁻¹ v for v of shape (P,) or (P, m)."""
+        return self.solve(v).x
+
+    def predictive_covariance(self, x: Any, batch_size: int = 256) -> np.ndarray:
+        """Return J P⁻¹ Jᵀ of each row, (n, k, k): one solution per row and output."""
+        parts = []
+        for row in range(len(x)):
+            _, blocks = self._jacobian(x[row : row + 1])
+            flat = self._jacobian.flat(blocks)[0]
+            product = flat @ self.inverse_hessian_product(flat.T)
+            parts.append((product + product.T) / 2)
+        return np.stack(parts)
+
+    def estimate_log_determinant(
+        self, n_probes: int = 8, n_steps: int = 80, seed: int = 0
+    ) -> Estimate:
+        """Estimate log det P by stochastic Lanczos quadrature, with its standard error."""
+        operator, added = self.operator(), self.prior_vector() + self.shift
+        shifted = LinearOperator(
+            operator.shape, matvec=lambda v: operator.matvec(v) + added * v, dtype=np.float64
+        )
+        quadrature = lanczos_quadrature(shifted, n_steps=n_steps, n_probes=n_probes, seed=seed)
+        lowest = min(nodes[0] for nodes in quadrature.nodes)
+        if lowest <= 0:
+            raise InputError(
+                f"log-determinant: the matrix is indefinite or singular, it has a Ritz value of "
+                f"{lowest:.3g}; take the Gauss–Newton matrix or a larger prior precision"
+            )
+        return quadrature.trace_of(np.log)
+
+    def log_determinant(self) -> float:
+        """Return an estimate of log det P; see `estimate_log_determinant` for its error."""
+        if "log_determinant" not in self._derived:
+            found = self.estimate_log_determinant()
+            logger.info("log-determinant %.6g ± %.2g", found.value, found.standard_error)
+            self._derived["log_determinant"] = float(found.value)
+        return self._derived["log_determinant"]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the rows themselves, the matrix and the shift."""
+        blocks = [
+            (batch.x[: batch.n], batch.y[: batch.n], batch.weight[: batch.n])
+            for batch in self._data
+        ]
+        x, y, weight = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        numbers = {"shift": self.shift, "tolerance": self.tolerance}
+        number_arrays = {name: np.array(value) for name, value in numbers.items()}
+        is_hessian = np.array(self.matrix == "hessian")
+        return {"x": x, "y": y, "weight": weight, "is_hessian": is_hessian, **number_arrays}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, np.ndarray], model: "keras.Model", **options: Any
+    ) -> "MatrixFreePosterior":
+        """Make the posterior again from `arrays`, without a preconditioner."""
+        return cls(
+            model,
+            data=Batches(arrays["x"], arrays["y"], arrays["weight"]),
+            matrix="hessian" if arrays["is_hessian"] else "gauss_newton",
+            shift=float(arrays["shift"]),
+            tolerance=float(arrays["tolerance"]),
+            **options,
+        )
+
+    def _inner(self) -> Any:
+        if self._preconditioner is None:
+            return None
+        if "inner" not in self._derived:
+            self._derived["inner"] = self._preconditioner.with_hyperparameters(
+                noise=self.noise, prior_precision=self.prior_precision
+            )
+        return self._derived["inner"].inverse_hessian_product
+
+
+def fit_matrix_free(
+    model: "keras.Model",
+    data: Batches,
+    *,
+    loss: Any = "mse",
+    noise: Any = None,
+    prior_precision: float | Mapping[str, float] = 1.0,
+    scaler_digest: str = "",
+    matrix: str = "gauss_newton",
+    shift: float = 0.0,
+    preconditioner: Posterior | None = None,
+    tolerance: float | None = None,
+) -> MatrixFreePosterior:
+    """Make the posterior of a curvature that is known by its products.
+
+    Parameters
+    ----------
+    model, data, loss, noise, prior_precision, scaler_digest
+        As for `starstack.curvature.structures.laplace`.
+    matrix, shift, preconditioner, tolerance
+        As for `MatrixFreePosterior`.
+
+    Raises
+    ------
+    InputError
+        If a proof of the products fails, or the matrix is indefinite along the gradient.
+    """
+    started = time.perf_counter()
+    if matrix not in MATRICES:
+        raise InputError(f"cg: matrix is {matrix!r}; expected one of {', '.join(MATRICES)}")
+    posterior = MatrixFreePosterior(
+        model,
+        measure_likelihood(model, data, loss),
+        data=data,
+        matrix=matrix,
+        shift=shift,
+        preconditioner=preconditioner,
+        tolerance=tolerance,
+        noise=noise,
+        prior_precision=prior_precision,
+        scaler_digest=scaler_digest,
+    )
+    products = posterior.operator().products
+    posterior.record = diagnose(posterior, products, matrix=matrix, shift=shift, started=started)
+    return posterior

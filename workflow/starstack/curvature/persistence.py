@@ -1,0 +1,174 @@
+"""Posteriors as HDF5 files that refuse another network, other weights or other scales."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from starstack.autodiff.layers import trainable_layers
+from starstack.curvature.likelihood import Likelihood
+from starstack.curvature.record import CurvatureRecord
+from starstack.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from starstack.curvature.posterior import Posterior
+
+FORMAT_VERSION = 1
+DTYPES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
+_ARRAYS = "arrays"
+
+
+def architecture_digest(model: "keras.Model") -> str:
+    """Return a SHA-256 of a network's layers, their options and how they are joined.
+
+    Names that Keras counts up (``dense_3``) do not matter; activations, shapes and wiring do.
+    """
+    try:
+        tree = model.get_config()
+        config = json.dumps(tree, sort_keys=True, default=str)
+    except NotImplementedError:  # a subclassed network need not tell its layers
+        tree, config = {}, type(model).__name__
+    for number, name in enumerate(dict.fromkeys(_layer_names(tree))):
+        config = config.replace(json.dumps(name), f'"#{number}"')
+    shapes = [list(variable.shape) for variable in model.weights]
+    return hashlib.sha256(f"{config} {shapes}".encode()).hexdigest()
+
+
+def _layer_names(tree: Any) -> Iterator[str]:
+    """Yield the names of a network and its layers in the order of its configuration."""
+    if isinstance(tree, Mapping):
+        # That of a dtype is no name but an option.
+        if isinstance(tree.get("name"), str) and tree.get("name") not in DTYPES:
+            yield tree["name"]
+        tree = tree.values()
+    if isinstance(tree, Iterable) and not isinstance(tree, str):
+        for part in tree:
+            yield from _layer_names(part)
+
+
+def weights_digest(model: "keras.Model") -> str:
+    """Return a SHA-256 of all weights of a network, those that are not trained included."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def write_posterior(posterior: "Posterior", path: str | PathLike[str]) -> None:
+    """Write a posterior; a file that is there is replaced when the new one is whole."""
+    path = Path(path)
+    prior = posterior.prior_precision
+    head = {
+        "format_version": FORMAT_VERSION,
+        "structure": posterior.structure,
+        "architecture": architecture_digest(posterior.model),
+        "weights": weights_digest(posterior.model),
+        "scaler_digest": posterior.scaler_digest,
+        "likelihood": posterior.likelihood.to_json(),
+        "noise": None if posterior.noise is None else posterior.noise.tolist(),
+        "prior_precision": prior if isinstance(prior, float) else list(prior.values()),
+        "covered": [list(posterior.layers).index(layer) for layer in posterior.covered],
+        "record": None if posterior.record is None else json.loads(posterior.record.to_json()),
+    }
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}") as folder:
+        whole = Path(folder) / path.name
+        with h5py.File(whole, "w") as file:
+            file.attrs["posterior"] = json.dumps(head)
+            for name, array in posterior.arrays().items():
+                file.create_dataset(f"{_ARRAYS}/{name}", data=array)
+        whole.replace(path)
+
+
+def read_posterior(
+    path: str | PathLike[str], model: "keras.Model", scaler_digest: str | None = None
+) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
+    """Read what `write_posterior` wrote, after comparing it with the network.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    model : keras.Model
+        The network that the posterior belongs to.
+    scaler_digest : str, optional
+        Compared with the one that was saved, if given.
+
+    Returns
+    -------
+    structure : str
+        Its key.
+    arrays : dict of str to ndarray
+        What its ``from_arrays`` needs.
+    options : dict
+        The arguments of `Posterior`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or belongs to another architecture, other weights or other
+        scales.
+    """
+    where = f"posterior {path}"
+    try:
+        with h5py.File(path, "r") as file:
+            head = json.loads(file.attrs["posterior"])
+            if head["format_version"] != FORMAT_VERSION:
+                raise InputError(
+                    f"{where}: has format {head['format_version']}, expected {FORMAT_VERSION}; "
+                    "make it again with this version"
+                )
+            _compare(head, model, scaler_digest, where)
+            arrays: dict[str, np.ndarray] = {}
+            if _ARRAYS in file:
+                file[_ARRAYS].visititems(
+                    lambda name, item: (
+                        arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+                    )
+                )
+    except FileNotFoundError:
+        raise InputError(f"{where}: there is no such file") from None
+    except (OSError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"{where}: is not a posterior, or is damaged ({' '.join(str(error).split())})"
+        ) from error
+    return head["structure"], arrays, _options(head, model)
+
+
+def _compare(
+    head: Mapping[str, Any], model: "keras.Model", scaler_digest: str | None, where: str
+) -> None:
+    if head["architecture"] != architecture_digest(model):
+        raise InputError(
+            f"{where}: belongs to a network of another architecture; give the one it was made from"
+        )
+    if head["weights"] != weights_digest(model):
+        raise InputError(
+            f"{where}: belongs to other weights of this network; make it again after training"
+        )
+    if scaler_digest is not None and scaler_digest != head["scaler_digest"]:
+        raise InputError(
+            f"{where}: was made with other scales of inputs or targets; give the network's own"
+        )
+
+
+def _options(head: Mapping[str, Any], model: "keras.Model") -> dict[str, Any]:
+    layers = list(trainable_layers(model))
+    prior, record = head["prior_precision"], head["record"]
+    return {
+        "likelihood": Likelihood.from_json(head["likelihood"]),
+        "noise": None if head["noise"] is None else np.array(head["noise"]),
+        "prior_precision": (
+            dict(zip(layers, prior, strict=True)) if isinstance(prior, list) else prior
+        ),
+        "record": None if record is None else CurvatureRecord.from_json(json.dumps(record)),
+        "scaler_digest": head["scaler_digest"],
+        "covered": tuple(layers[index] for index in head["covered"]),
+    }

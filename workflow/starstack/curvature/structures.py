@@ -1,0 +1,155 @@
+"""The structures of the curvature by name, and the Laplace approximation in any of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from starstack.curvature.block import BlockPosterior, fit_block
+from starstack.curvature.diagonal import DiagonalPosterior, fit_diagonal
+from starstack.curvature.ekfac import EigenvaluePosterior, fit_ekfac
+from starstack.curvature.exact import ExactPosterior, fit_exact
+from starstack.curvature.function_space import FunctionSpacePosterior, fit_function_space
+from starstack.curvature.kfac import KroneckerPosterior, fit_kfac
+from starstack.curvature.last_layer import LastLayerPosterior, fit_last_layer
+from starstack.curvature.low_rank import LowRankPosterior, fit_low_rank
+from starstack.curvature.matrix_free import MatrixFreePosterior, fit_matrix_free
+from starstack.curvature.persistence import read_posterior
+from starstack.curvature.posterior import Posterior
+from starstack.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from starstack.autodiff.batches import Batches
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One way to approximate the curvature.
+
+    Attributes
+    ----------
+    posterior : type
+        Subclass of `Posterior`, by which a saved one is read.
+    fit : callable
+        ``fit(model, data, *, loss, noise, prior_precision, scaler_digest, **options)``.
+    summary : str
+        What it is, in one line.
+    """
+
+    posterior: type[Posterior]
+    fit: Callable[..., Posterior]
+    summary: str
+
+
+STRUCTURES: dict[str, Structure] = {
+    "exact": Structure(
+        ExactPosterior, fit_exact, "dense Gauss–Newton matrix or Hessian of a small network"
+    ),
+    "block": Structure(BlockPosterior, fit_block, "exact Gauss–Newton block of each layer"),
+    "last_layer": Structure(
+        LastLayerPosterior, fit_last_layer, "exact Gauss–Newton block of the last layer alone"
+    ),
+    "kfac": Structure(KroneckerPosterior, fit_kfac, "Kronecker product of two sums per layer"),
+    "ekfac": Structure(
+        EigenvaluePosterior, fit_ekfac, "eigenbases of kfac, second moments exact in them"
+    ),
+    "diagonal": Structure(
+        DiagonalPosterior, fit_diagonal, "exact diagonal of the Gauss–Newton matrix"
+    ),
+    "low_rank": Structure(
+        LowRankPosterior, fit_low_rank, "largest eigenpairs of the Gauss–Newton matrix by Lanczos"
+    ),
+    "cg": Structure(
+        MatrixFreePosterior, fit_matrix_free, "each answer solved for by conjugate gradients"
+    ),
+    "function_space": Structure(
+        FunctionSpacePosterior, fit_function_space, "exact, through the kernel of a few rows"
+    ),
+}
+
+
+def laplace(
+    model: "keras.Model",
+    data: "Batches",
+    *,
+    structure: str = "kfac",
+    loss: Any = "mse",
+    noise: Any = None,
+    prior_precision: float | Mapping[str, float] = 1.0,
+    scaler_digest: str = "",
+    **options: Any,
+) -> Posterior:
+    """Approximate the posterior of a trained network's weights by a normal distribution.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The trained network.
+    data : Batches
+        The rows it was trained on, with their targets.
+    structure : str
+        A key of `STRUCTURES`.
+    loss : str or keras.losses.Loss
+        Squared error or a cross-entropy; see `starstack.curvature.likelihood`.
+    noise : array_like of shape (k,) or float, optional
+        σ of each output in the units of the model's outputs; that of the residuals by default.
+    prior_precision : float or mapping of str to float
+        δ of all weights or by layer.
+    scaler_digest : str
+        Names the scales of inputs and targets; kept in the saved file.
+    **options
+        Of the structure.
+
+    Raises
+    ------
+    InputError
+        If there is no such structure, or it cannot be made for this network.
+    """
+    if structure not in STRUCTURES:
+        raise InputError(
+            f"structure {structure!r}: expected one of {', '.join(sorted(STRUCTURES))}"
+        )
+    return STRUCTURES[structure].fit(
+        model,
+        data,
+        loss=loss,
+        noise=noise,
+        prior_precision=prior_precision,
+        scaler_digest=scaler_digest,
+        **options,
+    )
+
+
+def load(
+    path: str | PathLike[str], model: "keras.Model", scaler_digest: str | None = None
+) -> Posterior:
+    """Read a posterior that was saved, and refuse it for another network.
+
+    Parameters
+    ----------
+    path : path
+        What `Posterior.save` wrote.
+    model : keras.Model
+        The network that it was made from, with the same weights.
+    scaler_digest : str, optional
+        Compared with the saved one, if given.
+
+    Raises
+    ------
+    InputError
+        If the file is no posterior, or belongs to another architecture, other weights or other
+        scales.
+    """
+    structure, arrays, options = read_posterior(path, model, scaler_digest)
+    if structure not in STRUCTURES:
+        raise InputError(
+            f"posterior {path}: has structure {structure!r}, which this version does not know"
+        )
+    try:
+        return STRUCTURES[structure].posterior.from_arrays(arrays, model, **options)
+    except KeyError as error:
+        raise InputError(
+            f"posterior {path}: is not a posterior, or is damaged (it lacks {error})"
+        ) from error

@@ -1,0 +1,292 @@
+"""The curvature of trained networks: density of the Hessian's eigenvalues, structures compared."""
+
+from collections.abc import Mapping
+from itertools import cycle
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    LogFormatterSciNotation,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    SymmetricalLogLocator,
+)
+
+from starstack.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ONE_COLUMN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    TWO_COLUMNS,
+    VERMILLION,
+    check_one_study,
+    check_table,
+    footnote,
+    label,
+    new_figure,
+    styled,
+    unique,
+)
+
+DENSITY_COLUMNS = (
+    "study",
+    "network",
+    "probe",
+    "eigenvalue",
+    "density",
+    "smoothing_width",
+    "number_of_weights",
+)
+STRUCTURE_COLUMNS = (
+    "study",
+    "network",
+    "structure",
+    "output",
+    "row",
+    "standard_deviation",
+    "exact_standard_deviation",
+)
+_MEAN = "mean"
+# A density is drawn down to this part of what one eigenvalue would have at its peak.
+_FLOOR = 0.1
+_WORDS = {
+    "kfac": "KFAC",
+    "ekfac": "EKFAC",
+    "cg": "conjugate gradients",
+    "last_layer": "last layer",
+    "low_rank": "low rank",
+    "function_space": "function space",
+}
+_SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<")
+_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
+# The axis of λ is linear within this many widths of the smoothing around zero; what is beyond
+# them is negative, not zero smeared out.
+_LINEAR_WIDTHS = 5
+# As many points as print can show.
+_POINTS = 400
+
+
+@styled
+def plot_eigenvalue_density(density: pd.DataFrame) -> Figure:
+    """Draw the density of the eigenvalues of a network's Hessian, mean and single probes.
+
+    Parameters
+    ----------
+    density : DataFrame
+        Rows of eigenvalue_density.csv of one study, as
+        `starstack.curvature.summary.density_table` lays them out.
+
+    Returns
+    -------
+    Figure
+        A panel per network: density on a logarithmic axis against the eigenvalue, on an axis that
+        is linear within a few widths of the smoothing around zero and logarithmic beyond.
+
+    Raises
+    ------
+    InputError
+        If columns are missing, or the table is empty or of several studies.
+    """
+    check_table(density, DENSITY_COLUMNS, "eigenvalue density")
+    check_one_study(density, "eigenvalue density")
+    networks = unique(density["network"])
+    figure = new_figure(ONE_COLUMN, 0.75 + 2.1 * len(networks))
+    panels = figure.subplots(len(networks), 1, squeeze=False)[:, 0]
+    for axes, network in zip(panels, networks, strict=True):
+        rows = density[density["network"] == network]
+        _density_panel(axes, rows)
+        probes = rows["probe"].nunique() - 1
+        counts = f"{int(rows['number_of_weights'].iloc[0]):,} weights, {probes} probes"
+        axes.set_title(f"{label(network)}: {counts}")
+    panels[-1].set_xlabel("Eigenvalue λ of the Hessian")
+    figure.supylabel("Density per unit of λ", fontsize=8)
+    found = {}
+    for axes in panels:
+        handles, texts = axes.get_legend_handles_labels()
+        found |= dict(zip(texts, handles, strict=True))
+    figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=2)
+    footnote(
+        figure,
+        "Stochastic Lanczos quadrature. Eigenvalues nearer to zero than the linear part of the "
+        "axis are not told apart; negative ones are shaded beyond it.",
+    )
+    return figure
+
+
+def _density_panel(axes: Axes, rows: pd.DataFrame) -> None:
+    hide = ""
+    for probe in unique(rows["probe"]):
+        if probe == _MEAN:
+            continue
+        part = rows[rows["probe"] == probe]
+        axes.plot(
+            part["eigenvalue"],
+            part["density"],
+            color=SKY,
+            linewidth=0.4,
+            label=f"{hide}one probe",
+            rasterized=True,
+        )
+        hide = "_"
+    mean = rows[rows["probe"] == _MEAN]
+    eigenvalue, height = mean["eigenvalue"].to_numpy(), mean["density"].to_numpy()
+    width = mean["smoothing_width"].to_numpy()
+    single = 1 / (mean["number_of_weights"].to_numpy() * width * np.sqrt(2 * np.pi))
+    axes.plot(eigenvalue, height, color=BLUE, label="mean of the probes", gid="density")
+    axes.plot(
+        eigenvalue,
+        single,
+        color=GREY,
+        linewidth=0.7,
+        linestyle=":",
+        label="height of one eigenvalue",
+        zorder=0,
+    )
+    seen = height > _FLOOR * single
+    floor = _FLOOR * single[seen].min()
+    threshold = _LINEAR_WIDTHS * width.min()
+    negative = (eigenvalue < -threshold) & seen
+    if negative.any():
+        axes.fill_between(
+            eigenvalue,
+            floor,
+            height,
+            where=negative,
+            color=VERMILLION,
+            alpha=0.35,
+            linewidth=0,
+            label="λ < 0",
+        )
+    axes.set_yscale("log")
+    axes.set_xscale("symlog", linthresh=threshold, linscale=0.5)
+    axes.xaxis.set_major_locator(_Decades(threshold))
+    axes.xaxis.set_major_formatter(_power_of_ten)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(eigenvalue[seen][0], eigenvalue[seen][-1])
+    axes.set_ylim(floor, 3 * rows["density"].max())
+
+
+class _Decades(SymmetricalLogLocator):
+    """Ticks at zero and at powers of ten beyond the linear part, six on a side at most.
+
+    A side that no power of ten lies in has its end marked.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__(base=10, linthresh=threshold)
+
+    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+        """Return the places of the ticks."""
+        lowest = int(np.ceil(np.log10(self._linthresh)))
+        ticks = [0.0]
+        for sign, end in ((-1, -vmin), (1, vmax)):
+            if end <= self._linthresh:
+                continue
+            unit = 10.0 ** np.floor(np.log10(end))
+            powers = np.arange(lowest, int(np.log10(unit) + 0.5) + 1)
+            beyond = 10.0 ** powers[:: max(1, -(-len(powers) // 6))]
+            ticks.extend(sign * (beyond if len(beyond) else np.array([end // unit * unit])))
+        return np.array(sorted(ticks))
+
+
+def _power_of_ten(value: float, _: int | None = None) -> str:
+    if value == 0:
+        return "0"
+    power = int(np.floor(np.log10(abs(value)) + 1e-9))
+    factor = round(abs(value) / 10.0**power)
+    times = "" if factor == 1 else rf"{factor}\times"
+    return rf"${'-' if value < 0 else ''}{times}10^{{{power}}}$"
+
+
+@styled
+def plot_structures(structures: pd.DataFrame, labels: Mapping[str, str] | None = None) -> Figure:
+    """Draw the predictive standard deviations of each structure as shares of the exact ones.
+
+    Parameters
+    ----------
+    structures : DataFrame
+        Rows of structure_comparison.csv of one study and network, as
+        `starstack.curvature.summary.structure_table` lays them out.
+    labels : mapping of str to str, optional
+        Words and unit of an output by its name, such as ``{"teff": "Teff (K)"}``.
+
+    Returns
+    -------
+    Figure
+        A panel per output: the ratio to the exact standard deviation against the exact one.
+
+    Raises
+    ------
+    InputError
+        If columns are missing, or the table is empty or of several studies.
+    """
+    check_table(structures, STRUCTURE_COLUMNS, "structure comparison")
+    check_one_study(structures, "structure comparison")
+    outputs, names = unique(structures["output"]), unique(structures["structure"])
+    width = ONE_COLUMN if len(outputs) == 1 else TWO_COLUMNS
+    n_columns = min(len(outputs), 3)
+    n_rows = -(-len(outputs) // n_columns)
+    figure = new_figure(width, 0.9 + 2.2 * n_rows)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+    for axes in panels[len(outputs) :]:
+        axes.set_visible(False)
+    for axes, output in zip(panels, outputs, strict=False):
+        _structure_panel(axes, structures[structures["output"] == output], names)
+        axes.set_title((labels or {}).get(output) or label(output))
+    for axes in panels[max(0, len(outputs) - n_columns) : len(outputs)]:
+        axes.set_xlabel("Exact standard deviation")
+    for axes in panels[::n_columns]:
+        axes.set_ylabel("Structure / exact")
+    ratio = structures["standard_deviation"] / structures["exact_standard_deviation"]
+    median = ratio.groupby(structures["structure"]).median()
+    handles, found = panels[0].get_legend_handles_labels()
+    texts = [f"{_WORDS.get(name, label(name))} ({median[name]:.3g})" for name in found]
+    columns = 4 if width == TWO_COLUMNS else 3
+    figure.legend(
+        handles, texts, loc="outside upper center", ncols=min(len(texts), columns), markerscale=1.8
+    )
+    n = structures.groupby(["structure", "output"], sort=False).size().max()
+    shown = f", one in {_stride(n)} shown" if _stride(n) > 1 else ""
+    footnote(
+        figure,
+        f"Standard deviation that the weights' uncertainty causes, in {n} predictions{shown}. In "
+        "brackets: median ratio over all outputs.",
+    )
+    return figure
+
+
+def _structure_panel(axes: Axes, part: pd.DataFrame, names: list[str]) -> None:
+    for name, colour, shape in zip(names, cycle(_COLOURS), cycle(_SHAPES), strict=False):
+        rows = part[part["structure"] == name]
+        rows = rows.iloc[:: _stride(len(rows))]
+        axes.plot(
+            rows["exact_standard_deviation"],
+            rows["standard_deviation"] / rows["exact_standard_deviation"],
+            shape,
+            color=colour,
+            markersize=2.2,
+            markeredgewidth=0,
+            alpha=0.7,
+            label=name,
+            gid="structures",
+            rasterized=True,
+        )
+    axes.axhline(1, color=GREY, linewidth=0.8, zorder=0)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    # Labels of 2, 3, 4 and 6 within a power of ten overlap in a narrow panel.
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_xlim()
+    if np.floor(np.log10(high)) - np.ceil(np.log10(low)) < 1:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False))
+
+
+def _stride(n: int) -> int:
+    return max(1, -(-n // _POINTS))

@@ -1,0 +1,232 @@
+r"""What can be proved of the point at which a fit ended: its gradient, its curvature, its freedom.
+
+**The gauge.** For every invertible A the factors W A and A⁻¹ V have the product W V and predict the
+same. The tangents of this orbit are (W Ξ, −Ξ V) for any L×L matrix Ξ without a penalty; with equal
+penalties only rotations leave the loss unchanged, so that Ξ is skew. Along them the Hessian of a
+stationary point is zero. Their number, with r_W and r_V the ranks of W and V and r that of both
+at a penalised optimum, where WᵀW = V Vᵀ, is
+
+======================  ==============================
+without a penalty       L² − (L − r_W)(L − r_V)
+with equal penalties    r(2L − r − 1)/2
+======================  ==============================
+
+since Ξ that map to zero on both sides are no motion. The softmax adds directions that shift all
+outputs of a row alike: one for its intercept, and without a penalty r_W for the columns of
+W c 1ᵀ.
+
+**Null directions beyond the gauge.** Where there is no penalty and the loss is stationary in the
+product itself, the Hessian is JᵀHJ with J: (δW, δV) → δW V + W δV, and all of J's null space
+counts, of dimension FL + LC − FC + (F − r_W)(C − r_V): many more than the gauge for two classes
+and L > 1. Features that are linearly dependent add L for each one too many, and the softmax then
+adds F instead of r_W if the vector 1 lies in the row space of V. In all of this F is the rank of
+the features (centred, if there is an intercept).
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg import null_space, orth
+
+from starstack.projection.equivalence import matching_c
+from starstack.projection.objective import JointObjective, Layout
+from starstack.projection.saddle import Curvature
+from starstack.projection.separation import is_separable
+
+# Singular values and eigenvalues below this share of the largest one count as zero, eigenvalues
+# also below ten times the norm of the gradient, see `Curvature.is_negative`.
+RANK_TOLERANCE = 1e-6
+NULL_TOLERANCE = 1e-6
+# Up to this many parameters the whole Hessian is computed, to count its null directions.
+DENSE_LIMIT = 300
+
+
+def certify(
+    objective: JointObjective, flat: np.ndarray, curvature: Curvature, *, gtol: float
+) -> dict[str, Any]:
+    """State what is known of the point at which a fit ended.
+
+    Parameters
+    ----------
+    objective : JointObjective
+        The loss.
+    flat : ndarray of shape (P,)
+        The point.
+    curvature : Curvature
+        The ends of the Hessian's spectrum there.
+    gtol : float
+        The norm of the gradient at which a point counts as stationary.
+
+    Returns
+    -------
+    dict
+        Numbers and words only:
+
+        ``status``
+            "saddle" (stationary, with negative curvature), "no minimum" (separable classes
+            without a penalty: the loss falls for ever), "not converged", or "minimum". With
+            fewer columns than the unlimited optimum has, there may be lower ones.
+        ``has_minimum``
+            False if the classes are separable (by the projection found, if there are several) and
+            there is no penalty.
+        ``loss``, ``gradient_norm``, ``smallest_eigenvalue``, ``largest_eigenvalue``,
+        ``eigenvalue_error``
+            Of the loss, its gradient and its Hessian; the error is the residual of the smallest
+            eigenvalue.
+        ``gauge_directions``, ``gauge_residual``
+            Their number by the formulas above, and the largest ‖H q‖ over unit vectors q among
+            them, in units of the largest eigenvalue.
+        ``null_directions_derived``, ``null_directions_found``
+            The dimension of the Hessian's null space, from ranks and from eigenvalues; found is −1
+            for more than `DENSE_LIMIT` parameters. They agree at a minimum; a saddle may have
+            further eigenvalues of zero, and where the loss falls for ever all of them fade.
+        ``product_rank``, ``nuclear_norm``, ``matching_c``
+            Of W V; the C of an ordinary logistic regression with the same coefficients (two
+            classes), or NaN.
+        ``dual_norm``, ``is_global``
+            The largest singular value of ∂f/∂(W V); whether it proves that no product of any
+            rank has a smaller penalised loss.
+    """
+    layout, alpha = objective.layout, objective.alpha
+    loss, gradient = objective.value_and_gradient(flat)
+    norm = float(np.linalg.norm(gradient))
+    W, V, _ = layout.unpack(flat)
+    singular = np.linalg.svd(W @ V, compute_uv=False)
+    dual = float(np.linalg.norm(objective.product_gradient(flat), 2))
+    stationary = norm <= gtol
+    has_minimum = alpha > 0 or not _falls_for_ever(objective, flat)
+    # Where the loss falls for ever, gradient and curvature fade, and a sign of either says nothing.
+    fading = not has_minimum and objective.separates(flat)
+    if stationary and curvature.is_negative(norm) and not fading:
+        status = "saddle"
+    elif not has_minimum:
+        status = "no minimum"
+    else:
+        status = "minimum" if stationary else "not converged"
+    directions = gauge_directions(flat, layout, penalised=alpha > 0)
+    residuals = [objective.hessian_vector_product(flat, q) for q in directions.T]
+    scale = max(curvature.scale, np.finfo(float).tiny)
+    return {
+        "status": status,
+        "has_minimum": has_minimum,
+        "loss": float(loss),
+        "gradient_norm": norm,
+        "smallest_eigenvalue": curvature.smallest,
+        "largest_eigenvalue": curvature.largest,
+        "eigenvalue_error": curvature.error,
+        "gauge_directions": gauge_count(flat, layout, penalised=alpha > 0),
+        "gauge_residual": float(np.linalg.norm(residuals, axis=1).max() / scale)
+        if residuals
+        else 0.0,
+        "null_directions_derived": null_count(objective, flat, gtol=gtol),
+        "null_directions_found": _count_null(objective, flat, NULL_TOLERANCE * scale + 10 * norm),
+        "product_rank": _rank(singular),
+        "nuclear_norm": float(singular.sum()),
+        "matching_c": matching_c(W @ V, alpha) if layout.n_outputs == 1 else float("nan"),
+        "dual_norm": dual,
+        "is_global": bool(status == "minimum" and dual <= alpha + 10 * gtol),
+    }
+
+
+def gauge_directions(flat: np.ndarray, layout: Layout, *, penalised: bool) -> np.ndarray:
+    """Build an orthonormal basis of the directions along which the loss cannot change.
+
+    Returns
+    -------
+    ndarray of shape (P, count)
+        The count is that of `gauge_count` at a balanced point.
+    """
+    W, V, _ = layout.unpack(flat)
+    zero = np.zeros(layout.n_outputs)
+    tangents = [
+        layout.pack(W @ generator, -generator @ V, zero)
+        for generator in _generators(layout.rank, skew=penalised)
+    ]
+    if layout.n_outputs > 1:
+        ones = np.ones(layout.n_outputs)
+        if layout.fit_intercept:
+            tangents.append(layout.pack(np.zeros_like(W), np.zeros_like(V), ones))
+        if not penalised:
+            right = orth(W.T, rcond=RANK_TOLERANCE)  # others move V where W does not look
+            shifts = [np.outer(c, ones) for c in right.T]
+            tangents += [layout.pack(np.zeros_like(W), shift, zero) for shift in shifts]
+    if not tangents:
+        return np.empty((layout.size, 0))
+    return orth(np.transpose(tangents), rcond=RANK_TOLERANCE)
+
+
+def _generators(rank: int, *, skew: bool) -> list[np.ndarray]:
+    """List a basis of all L×L matrices, or of the skew ones."""
+    unit = np.eye(rank)
+    pairs = [(i, j) for i in range(rank) for j in range(rank)]
+    if not skew:
+        return [np.outer(unit[i], unit[j]) for i, j in pairs]
+    return [np.outer(unit[i], unit[j]) - np.outer(unit[j], unit[i]) for i, j in pairs if i < j]
+
+
+def gauge_count(flat: np.ndarray, layout: Layout, *, penalised: bool) -> int:
+    """Count the directions of the gauge, and the softmax's, by the formulas above."""
+    W, V, _ = layout.unpack(flat)
+    L, r_W, r_V = layout.rank, _matrix_rank(W), _matrix_rank(V)
+    softmax = layout.n_outputs > 1
+    intercept = int(softmax and layout.fit_intercept)
+    if penalised:
+        return r_W * (2 * L - r_W - 1) // 2 + intercept
+    # A shift W c 1ᵀ is one of the gauge already where it can be made by both factors, which takes
+    # a c with c 1ᵀ = −Ξ V and W Ξ = 0; that happens for r_V < L or r_W < L only through null(W).
+    return L**2 - (L - r_W) * (L - r_V) + (r_W if softmax else 0) + intercept
+
+
+def null_count(objective: JointObjective, flat: np.ndarray, *, gtol: float) -> int:
+    """Derive the dimension of the Hessian's null space at a stationary point from ranks."""
+    layout, penalised = objective.layout, objective.alpha > 0
+    if penalised:
+        return gauge_count(flat, layout, penalised=True)
+    W, V, _ = layout.unpack(flat)
+    used = objective.X[objective.sample_weight > 0]
+    if layout.fit_intercept:
+        used = used - used.mean(axis=0)
+    F, L, C = _matrix_rank(used), layout.rank, layout.n_outputs
+    r_W, r_V = _matrix_rank(used @ W), _matrix_rank(V)
+    softmax = C > 1
+    shifts = int(softmax and layout.fit_intercept)
+    if np.linalg.norm(objective.product_gradient(flat)) <= 100 * gtol:
+        fibre = F * L + L * C - F * C + (F - r_W) * (C - r_V)
+        if softmax:
+            ones = np.ones(C)
+            inside = np.linalg.norm(null_space(V, rcond=RANK_TOLERANCE).T @ ones) < 1e-6
+            shifts += F if inside else r_W
+    else:
+        fibre = L**2 - (L - r_W) * (L - r_V)
+        shifts += r_W if softmax else 0
+    return fibre + shifts + L * (layout.n_features - F)
+
+
+def _falls_for_ever(objective: JointObjective, flat: np.ndarray) -> bool:
+    """Tell whether the loss without a penalty falls for ever.
+
+    For two classes any rank can follow a separating direction. For more, the projection that was
+    found must separate: that another one of the same rank would is not excluded.
+    """
+    fit_intercept = objective.layout.fit_intercept
+    features = objective.X
+    if objective.layout.n_outputs > 1:
+        W, _, _ = objective.layout.unpack(flat)
+        features = features @ W
+    return is_separable(features, objective.Y, objective.sample_weight, fit_intercept=fit_intercept)
+
+
+def _count_null(objective: JointObjective, flat: np.ndarray, tolerance: float) -> int:
+    if objective.size > DENSE_LIMIT:
+        return -1
+    eigenvalues = np.linalg.eigvalsh(objective.hessian(flat))
+    return int(np.count_nonzero(np.abs(eigenvalues) <= tolerance))
+
+
+def _matrix_rank(matrix: np.ndarray) -> int:
+    return _rank(np.linalg.svd(matrix, compute_uv=False))
+
+
+def _rank(singular: np.ndarray) -> int:
+    largest = singular.max(initial=0.0)
+    return int(np.count_nonzero(singular > RANK_TOLERANCE * largest)) if largest > 0 else 0

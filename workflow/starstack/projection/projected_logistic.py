@@ -1,0 +1,259 @@
+"""Logistic regression on a projection that is trained with it, as an estimator of scikit-learn."""
+
+import logging
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from starstack.errors import InputError
+from starstack.projection.certificates import certify
+from starstack.projection.equivalence import balance
+from starstack.projection.objective import JointObjective, output_probabilities
+from starstack.projection.solvers import SOLVERS, minimise
+from starstack.projection.starts import STARTS
+
+logger = logging.getLogger(__name__)
+
+_ADVICE = {
+    "no minimum": (
+        "the classes are separable and there is no penalty: the loss has no minimum, and the "
+        "coefficients grow until the solver stops; give alpha above 0"
+    ),
+    "saddle": "the fit ended at a saddle and not at a minimum; set escape to True",
+    "not converged": "the fit did not converge; raise max_iter or tol, or standardise the features",
+}
+
+
+class ProjectedLogisticRegression(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
+):
+    r"""Logistic regression of X W, with the projection W trained together with the weights.
+
+    Minimises over W (F×L), V (L×C) and b, from one flat vector and with derivatives by automatic
+    differentiation,
+
+    .. math:: \sum_i s_i\, \ell(y_i, x_i W V + b) + \tfrac{\alpha}{2}(\|W\|_F^2 + \|V\|_F^2).
+
+    For two classes (C = 1) it finds the coefficients of an ordinary logistic regression with
+    C = ‖W V‖₂/α, whatever the rank; for more, those with a nuclear-norm penalty, see
+    `starstack.projection.equivalence`. What it offers beyond is the projection itself: the L
+    directions that matter, in falling order.
+
+    Parameters
+    ----------
+    rank : int
+        The number L of columns of the projection.
+    alpha : float
+        The penalty α, 0 for none.
+    solver : {"trust-krylov", "l-bfgs", "gradient-descent"}
+        See `starstack.projection.solvers`.
+    init : {"orthogonal", "small-random", "zeros"}
+        The first factors, see `starstack.projection.starts`.
+    escape : bool
+        Whether to leave saddles along their direction of negative curvature.
+    fit_intercept : bool
+        Whether there is an intercept; it is not penalised.
+    max_iter : int
+        Iterations of the solver, over all escapes.
+    tol : float
+        A point is stationary if the norm of the gradient, divided by the sum of the rows' weights,
+        does not exceed it.
+    random_state : int, RandomState or None
+        Seed of the first factors, and of the search for negative curvature.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        The classes.
+    projection_ : ndarray of shape (F, L)
+        W, balanced: orthogonal columns in falling order of length.
+    weights_ : ndarray of shape (L, C)
+        V; C is 1 for two classes and K for more.
+    coef_ : ndarray of shape (C, F)
+        (W V)ᵀ, as scikit-learn lays it out.
+    intercept_ : ndarray of shape (C,)
+        b; zeros without one.
+    history_ : dict of str to ndarray
+        ``loss`` and ``gradient_norm`` at the start, after each iteration and after each escape.
+    saddle_ : list of dict
+        Every saddle met: ``iteration``, ``loss``, ``gradient_norm``, ``eigenvalue`` (smallest one
+        of the Hessian) and ``step`` (length of the escape, 0 if there was none).
+    certificates_ : dict
+        What is proved of the last point, see `starstack.projection.certificates.certify`.
+    n_iter_ : int
+        Iterations.
+    n_features_in_ : int
+        F.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = ProjectedLogisticRegression(rank=2, random_state=0).fit(X, y)
+    >>> model.transform(X).shape, model.certificates_["status"]
+    ((150, 2), 'minimum')
+    >>> stuck = ProjectedLogisticRegression(
+    ...     rank=1, init="zeros", escape=False, fit_intercept=False, alpha=0.1
+    ... )
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     stuck = stuck.fit(X, y)
+    >>> stuck.certificates_["status"], bool(np.allclose(stuck.predict_proba(X), 1 / 3))
+    ('saddle', True)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "rank": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions(set(SOLVERS))],
+        "init": [StrOptions(set(STARTS))],
+        "escape": ["boolean"],
+        "fit_intercept": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        rank: int = 2,
+        *,
+        alpha: float = 1.0,
+        solver: str = "trust-krylov",
+        init: str = "orthogonal",
+        escape: bool = True,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float = 1e-6,
+        random_state: Any = None,
+    ):
+        self.rank = rank
+        self.alpha = alpha
+        self.solver = solver
+        self.init = init
+        self.escape = escape
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ProjectedLogisticRegression":
+        """Train projection, weights and intercept together.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, F)
+            Features; of like size, since one penalty is on all.
+        y : array-like of shape (n,)
+            Classes, of any type.
+        sample_weight : array-like of shape (n,), optional
+            How much each row counts.
+
+        Returns
+        -------
+        self
+            Warns with ``ConvergenceWarning`` where the end is no minimum, and says why.
+
+        Raises
+        ------
+        InputError
+            If there are rows of one class only.
+        """
+        self._validate_params()
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        present = np.unique(codes[weight > 0])
+        if len(present) < 2:
+            raise InputError(
+                f"{type(self).__name__} needs rows of at least two classes, got one class: "
+                f"{self.classes_[present[0]]!r}"
+            )
+        one_hot = np.eye(len(self.classes_))[codes]
+        objective = JointObjective(
+            X,
+            one_hot[:, 1:] if len(self.classes_) == 2 else one_hot,
+            weight,
+            rank=self.rank,
+            alpha=float(self.alpha),
+            fit_intercept=self.fit_intercept,
+        )
+        self._train(objective)
+        return self
+
+    def _train(self, objective: JointObjective) -> None:
+        layout, gtol = objective.layout, self.tol * objective.sample_weight.sum()
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        flat, curvature, trace = minimise(
+            objective,
+            STARTS[self.init](layout, np.random.default_rng(seed)),
+            solver=self.solver,
+            escape=self.escape,
+            max_iter=self.max_iter,
+            gtol=gtol,
+            seed=seed,
+        )
+        self.certificates_ = certify(objective, flat, curvature, gtol=gtol)
+        W, V, b = layout.unpack(balance(flat, layout))
+        self.projection_, self.weights_, self.intercept_ = W, V, b.copy()
+        self.coef_ = (W @ V).T
+        self.history_ = {
+            "loss": np.array(trace.losses),
+            "gradient_norm": np.array(trace.gradient_norms),
+        }
+        self.saddle_ = trace.saddles
+        self.n_iter_ = trace.n_iter
+        status = self.certificates_["status"]
+        logger.info(
+            "joint fit of rank %d: %s after %d iterations, loss %.6g, smallest eigenvalue %.2e; %s",
+            self.rank,
+            status,
+            trace.n_iter,
+            self.certificates_["loss"],
+            curvature.smallest,
+            trace.message,
+        )
+        if status in _ADVICE:
+            warnings.warn(_ADVICE[status], ConvergenceWarning, stacklevel=3)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.projection_.shape[1]
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Project rows: X W, of shape (n, L)."""
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=np.float64) @ self.projection_
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Compute X W V + b: shape (n,) for two classes, positive for the second; else (n, K)."""
+        logits = self.transform(X) @ self.weights_ + self.intercept_
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict the probabilities of the classes, shape (n, K)."""
+        logits = self.decision_function(X)
+        probabilities = output_probabilities(logits.reshape(len(logits), -1))
+        if probabilities.shape[1] == 1:
+            return np.column_stack([1 - probabilities, probabilities])
+        return probabilities
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the most probable class of each row."""
+        probabilities = self.predict_proba(X)  # first: it says so if there was no fit
+        return self.classes_[probabilities.argmax(axis=1)]

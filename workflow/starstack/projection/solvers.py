@@ -1,0 +1,278 @@
+"""Three ways to minimise the joint loss, and what goes on at the points where they stop.
+
+``gradient-descent``
+    Steps along the negative gradient, halved until the loss falls by Armijo's rule and doubled
+    after a success. Slow, and the one that shows what a saddle does.
+``l-bfgs``
+    SciPy's L-BFGS-B with exact gradients.
+``trust-krylov``
+    SciPy's trust-region method on the Krylov space of exact Hessian-vector products (Gould, Lucidi,
+    Roma & Toint 1999, SIAM J. Optim. 9, 504). It uses negative curvature where the gradient is not
+    zero; where it is, the Krylov space is empty and it stops like the others.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import optimize
+from scipy.sparse.linalg import LinearOperator, minres
+
+from starstack.projection.objective import JointObjective
+from starstack.projection.saddle import Curvature, escape_along, extreme_curvature
+
+logger = logging.getLogger(__name__)
+
+_ARMIJO = 1e-4
+_SMALLEST_STEP = 1e-20
+# A fall of the loss by less than this share of it is rounding.
+_STALL = 1e-15
+_NEWTON_STEPS = 5
+
+
+@dataclass(eq=False)
+class Trace:
+    """Where a minimisation has been.
+
+    Attributes
+    ----------
+    losses, gradient_norms : list of float
+        One entry for the start, and one after each iteration or escape.
+    saddles : list of dict
+        Each saddle met: ``iteration``, ``loss``, ``gradient_norm``, ``eigenvalue``, ``step``
+        (distance of the escape, 0 if there was none).
+    message : str
+        Why it ended.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    gradient_norms: list[float] = field(default_factory=list)
+    saddles: list[dict[str, float]] = field(default_factory=list)
+    message: str = ""
+
+    def add(self, loss: float, gradient: np.ndarray) -> None:
+        """Note one more point."""
+        self.losses.append(float(loss))
+        self.gradient_norms.append(float(np.linalg.norm(gradient)))
+
+    @property
+    def n_iter(self) -> int:
+        """Iterations so far."""
+        return len(self.losses) - 1
+
+
+Solver = Callable[[JointObjective, np.ndarray, int, float, Trace], np.ndarray]
+
+
+def gradient_descent(
+    objective: JointObjective, flat: np.ndarray, max_iter: int, gtol: float, trace: Trace
+) -> np.ndarray:
+    """Descend along the gradient with Armijo's rule."""
+    loss, gradient = objective.value_and_gradient(flat)
+    step = 1.0 / max(1.0, float(np.linalg.norm(gradient)))
+    for _ in range(max_iter):
+        squared = gradient @ gradient
+        if np.sqrt(squared) <= gtol:
+            break
+        while True:
+            candidate = flat - step * gradient
+            lower, its_gradient = objective.value_and_gradient(candidate)
+            if lower <= loss - _ARMIJO * step * squared:
+                break
+            step /= 2
+            if step < _SMALLEST_STEP:  # rounding hides any further fall
+                return flat
+        flat, loss, gradient = candidate, lower, its_gradient
+        trace.add(loss, gradient)
+        step *= 2
+    return flat
+
+
+def l_bfgs(
+    objective: JointObjective, flat: np.ndarray, max_iter: int, gtol: float, trace: Trace
+) -> np.ndarray:
+    """Run SciPy's L-BFGS-B."""
+    last = _Last(objective)
+    return optimize.minimize(
+        last.value_and_gradient,
+        flat,
+        jac=True,
+        method="L-BFGS-B",
+        callback=lambda x: last.note(x, trace),
+        options={
+            "maxiter": max_iter,
+            "maxfun": 20 * max_iter + 20,
+            # SciPy looks at the largest component, which is at least the norm over √P.
+            "gtol": gtol / np.sqrt(objective.size),
+            "ftol": _STALL,
+        },
+    ).x
+
+
+def trust_krylov(
+    objective: JointObjective, flat: np.ndarray, max_iter: int, gtol: float, trace: Trace
+) -> np.ndarray:
+    """Run SciPy's trust-krylov with exact Hessian-vector products."""
+    last = _Last(objective)
+    start = trace.n_iter
+
+    def note(x: np.ndarray) -> None:
+        last.note(x, trace)
+        # Near the minimum the loss falls by less than its rounding error; every step is then
+        # refused, and SciPy would shrink the region until it runs out of iterations.
+        losses = trace.losses[start:]
+        if len(losses) > 5 and losses[-6] - losses[-1] <= _STALL * abs(losses[-1]):
+            raise StopIteration
+
+    # A model that predicts no fall at all makes SciPy divide zero by zero, and refuse the step.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return optimize.minimize(
+            last.value_and_gradient,
+            flat,
+            jac=True,
+            hessp=objective.hessian_vector_product,
+            method="trust-krylov",
+            callback=note,
+            # Loose subproblems: tight ones took 3 to 9 times as many products on the digits.
+            options={"maxiter": max_iter, "gtol": gtol, "inexact": True},
+        ).x
+
+
+SOLVERS: dict[str, Solver] = {
+    "gradient-descent": gradient_descent,
+    "l-bfgs": l_bfgs,
+    "trust-krylov": trust_krylov,
+}
+
+
+class _Last:
+    """Remembers the last evaluations, so that noting an iterate costs nothing."""
+
+    def __init__(self, objective: JointObjective) -> None:
+        self._objective = objective
+        self._known: list[tuple[np.ndarray, float, np.ndarray]] = []
+
+    def value_and_gradient(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, gradient = self._objective.value_and_gradient(flat)
+        self._known = [*self._known[-3:], (flat.copy(), loss, gradient)]
+        return loss, gradient
+
+    def note(self, flat: np.ndarray, trace: Trace) -> None:
+        for known, loss, gradient in reversed(self._known):
+            if np.array_equal(known, flat):
+                trace.add(loss, gradient)
+                return
+        trace.add(*self._objective.value_and_gradient(flat))
+
+
+def _polish(
+    objective: JointObjective, flat: np.ndarray, gtol: float, max_iter: int, trace: Trace
+) -> np.ndarray:
+    """Take Newton steps that are judged by the gradient, where rounding hides the fall of the loss.
+
+    MINRES solves for the step, since along the gauge the Hessian is singular.
+    """
+    loss, gradient = objective.value_and_gradient(flat)
+    for _ in range(min(_NEWTON_STEPS, max_iter)):
+        if np.linalg.norm(gradient) <= gtol:
+            break
+        at = flat
+        hessian = LinearOperator(
+            (objective.size, objective.size),
+            matvec=lambda v, at=at: objective.hessian_vector_product(at, np.ravel(v)),
+            dtype=np.float64,
+        )
+        step, _ = minres(hessian, -gradient, rtol=1e-8, maxiter=2 * objective.size)
+        new_loss, new_gradient = objective.value_and_gradient(flat + step)
+        same = new_loss <= loss + 100 * _STALL * max(abs(loss), 1.0)
+        if not (same and np.linalg.norm(new_gradient) < np.linalg.norm(gradient)):
+            break
+        flat, loss, gradient = flat + step, new_loss, new_gradient
+        trace.add(loss, gradient)
+    return flat
+
+
+def minimise(
+    objective: JointObjective,
+    start: np.ndarray,
+    *,
+    solver: str = "trust-krylov",
+    escape: bool = True,
+    max_iter: int = 1000,
+    gtol: float,
+    seed: int = 0,
+) -> tuple[np.ndarray, Curvature, Trace]:
+    """Run a solver, and look at the curvature of each point at which it stops.
+
+    Parameters
+    ----------
+    objective : JointObjective
+        What is minimised.
+    start : ndarray of shape (P,)
+        The first point.
+    solver : str
+        A key of `SOLVERS`.
+    escape : bool
+        Whether to leave a saddle along its direction of negative curvature and go on.
+    max_iter : int
+        Iterations, of all runs of the solver together.
+    gtol : float
+        The norm of the gradient at which a point counts as stationary.
+    seed : int
+        Of the Lanczos iterations.
+
+    Returns
+    -------
+    flat : ndarray of shape (P,)
+        The last point.
+    curvature : Curvature
+        Of the Hessian there.
+    trace : Trace
+        The way to it.
+    """
+    flat, trace = start, Trace()
+    trace.add(*objective.value_and_gradient(start))
+    while True:
+        flat = SOLVERS[solver](objective, flat, max_iter - trace.n_iter, gtol, trace)
+        flat = _polish(objective, flat, gtol, max_iter - trace.n_iter, trace)
+        curvature = extreme_curvature(objective, flat, seed=seed)
+        loss, gradient = objective.value_and_gradient(flat)
+        norm = float(np.linalg.norm(gradient))
+        if norm > gtol:
+            # A solver that ends before its iterations do cannot see a further fall for rounding.
+            reason = "iterations used up" if trace.n_iter >= max_iter else "no further fall of loss"
+            trace.message = f"{reason}, with a gradient of norm {norm:.1e}"
+            break
+        if objective.alpha == 0 and objective.separates(flat):
+            trace.message = "the classes are separated, and the loss falls for ever"
+            break
+        if not curvature.is_negative(norm):
+            trace.message = "stationary, and the curvature is nowhere negative"
+            break
+        saddle = {
+            "iteration": trace.n_iter,
+            "loss": loss,
+            "gradient_norm": norm,
+            "eigenvalue": curvature.smallest,
+            "step": 0.0,
+        }
+        trace.saddles.append(saddle)
+        logger.warning(
+            "saddle at iteration %d: loss %.6g, gradient norm %.1e, smallest eigenvalue of the "
+            "Hessian %.3g; %s",
+            trace.n_iter,
+            loss,
+            norm,
+            curvature.smallest,
+            "escaping along its eigenvector" if escape else "escape is off, staying there",
+        )
+        if not escape or trace.n_iter + 2 > max_iter:  # one for the escape, one to go on
+            trace.message = "stopped at a saddle"
+            break
+        flat, saddle["step"] = escape_along(objective, flat, curvature)
+        if saddle["step"] == 0:
+            trace.message = "stopped at a saddle that no step leads down from"
+            break
+        trace.add(*objective.value_and_gradient(flat))
+    return flat, curvature, trace
