@@ -1,7 +1,8 @@
-# Targets: what `snakemake`, `snakemake figures` and `snakemake tables` make.
+# Targets: what `snakemake`, `snakemake figures`, `snakemake tables` and `snakemake baselines` make.
 
 
 localrules:
+    baselines,
     figures,
     tables,
 
@@ -23,3 +24,10 @@ rule tables:
         rules.quote_numbers.output.numbers,
     message:
         "all tables are written"
+
+
+rule baselines:
+    input:
+        expand(rules.tabulate_baselines.output.calibration, study=budget_studies()),
+    message:
+        "baselines of error bars are trained and compared"

@@ -204,9 +204,7 @@ def budget_networks(study):
     """Networks of a study that get error bars, and how."""
     networks = config["studies"][study]["networks"].items()
     return {
-        name: entry["uncertainty"]
-        for name, entry in networks
-        if entry["uncertainty"]["structures"]
+        name: entry["uncertainty"] for name, entry in networks if entry["uncertainty"]["structures"]
     }
 
 
@@ -261,13 +259,6 @@ def first_structure(kind):
     return file
 
 
-def shown_method(wildcards):
-    """The method whose standardised errors are drawn: the first structure, recalibrated."""
-    options = uncertainty_of(wildcards)
-    law, structure = options["recalibration"], options["structures"][0]
-    return structure if law == "none" else f"{structure}, {law.replace('_', ' ')}"
-
-
 def get_validation_fraction(wildcards):
     """The share of the training rows that a network's error bars are calibrated with."""
     return network_spec(wildcards)["training"]["validation_fraction"]
@@ -300,6 +291,15 @@ def conformal_spec(wildcards):
     """How to build the meta-learner whose intervals are conformal."""
     name = conformal_stack(wildcards.study)
     return spec_of(study_of(wildcards)["meta_learners"][name]) if name else {}
+
+
+# What error budgets are compared with by `snakemake baselines`.
+BASELINES = ["ensemble", "dropout", "variance"]
+
+
+# Signal-to-noise ratios about 100, at which published systems state their errors: more stars of
+# these are compared with the Cramér–Rao bound, beside the bins.
+NEAR_100 = [90, 110]
 
 
 def bounded_rows(study):

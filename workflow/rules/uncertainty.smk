@@ -178,7 +178,7 @@ rule cramer_rao:
         study=one_of(bounded_studies()),
     conda:
         "../../envs/networks.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=120,
@@ -187,6 +187,7 @@ rule cramer_rao:
         seed=config["seed"],
         networks=lambda wildcards: list(budget_networks(wildcards.study)),
         rows=lambda wildcards: bounded_rows(wildcards.study),
+        near=NEAR_100,
         snr_bins=lambda wildcards: study_of(wildcards)["snr_bins"],
     message:
         "{wildcards.study}: compare errors with the smallest that the noise allows"
@@ -251,3 +252,77 @@ rule compare_structures:
         "{wildcards.study}: structures of the curvature beside the exact one, on a small network"
     script:
         "../scripts/compare_structures.py"
+
+
+# Not part of the default run: `snakemake baselines`.
+rule train_baseline:
+    input:
+        sources=sources("train_baseline.py"),
+        builder=lambda wildcards: builder_sources(network_spec(wildcards)),
+        data=rules.load_data.output.data,
+        split=rules.split.output.split,
+    output:
+        predictions="results/{study}/baselines/{network}.{baseline}.h5",
+        runtime="results/{study}/runtime/train_baseline.{network}.{baseline}.json",
+    log:
+        "results/{study}/logs/train_baseline.{network}.{baseline}.log",
+    wildcard_constraints:
+        baseline=one_of(BASELINES),
+    conda:
+        "../../envs/networks.yaml"
+    threads: lambda wildcards: network_spec(wildcards)["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=lambda wildcards: network_spec(wildcards)["runtime"],
+        gpu=lambda wildcards: 1 if network_spec(wildcards)["device"]["device"] == "gpu" else None,
+    params:
+        study="{study}",
+        network="{network}",
+        baseline="{baseline}",
+        seed=config["seed"],
+        build=lambda wildcards: network_spec(wildcards)["build"],
+        build_params=lambda wildcards: network_spec(wildcards)["build_params"],
+        input_shape=lambda wildcards: network_spec(wildcards)["input_shape"],
+        training=lambda wildcards: network_spec(wildcards)["training"],
+        device=lambda wildcards: network_spec(wildcards)["device"],
+        allowed_packages=lambda wildcards: builder_packages(network_spec(wildcards)),
+    message:
+        "{wildcards.study}: train baseline {wildcards.baseline} of network {wildcards.network}"
+    script:
+        "../scripts/train_baseline.py"
+
+
+rule calibrate_baselines:
+    input:
+        sources=sources("calibrate_baselines.py"),
+        data=rules.load_data.output.data,
+        split=rules.split.output.split,
+        predictions=lambda wildcards: expand(
+            rules.train_baseline.output.predictions,
+            network=budget_networks(wildcards.study),
+            baseline=BASELINES,
+            allow_missing=True,
+        ),
+    output:
+        calibration="results/{study}/baselines/calibration.csv",
+    log:
+        "results/{study}/logs/calibrate_baselines.log",
+    conda:
+        "../../envs/networks.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        study="{study}",
+        networks=lambda wildcards: budget_networks(wildcards.study),
+        baselines=lambda wildcards: [
+            [network, baseline]
+            for network in budget_networks(wildcards.study)
+            for baseline in BASELINES
+        ],
+        snr_bins=lambda wildcards: study_of(wildcards)["snr_bins"],
+    message:
+        "{wildcards.study}: compare errors that baselines predict with those that they made"
+    script:
+        "../scripts/calibrate_baselines.py"

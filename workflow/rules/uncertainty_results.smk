@@ -55,7 +55,7 @@ rule plot_standardised_errors:
         runtime=5,
     params:
         network="{network}",
-        method=shown_method,
+        structure=lambda wildcards: uncertainty_of(wildcards)["structures"][0],
         labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: draw the errors of {wildcards.network} over their predictions"
@@ -174,7 +174,7 @@ rule plot_cramer_rao:
         mem_mb=1000,
         runtime=5,
     params:
-        near="90-110",
+        near=f"{NEAR_100[0]}-{NEAR_100[1]}",
         labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: draw errors over the Cramér–Rao bound"
@@ -293,3 +293,30 @@ rule tabulate_uncertainty:
         "{wildcards.study}: write the tables of error bars"
     script:
         "../scripts/tabulate_uncertainty.py"
+
+
+rule tabulate_baselines:
+    input:
+        sources=sources("tabulate_baselines.py"),
+        calibration=rules.calibrate_baselines.output.calibration,
+        networks=rules.calibrate.output.calibration,
+    output:
+        calibration="results/{study}/tables/baselines.csv",
+        calibration_tex="results/{study}/tables/baselines.tex",
+        calibration_html="results/{study}/tables/baselines.html",
+    log:
+        "results/{study}/logs/tabulate_baselines.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        study="{study}",
+        title=title_of,
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
+    message:
+        "{wildcards.study}: write the table of baselines beside the error budget"
+    script:
+        "../scripts/tabulate_baselines.py"

@@ -2,6 +2,8 @@
 
 from job import cpu_only, job
 
+import numpy as np
+
 from starstack.curvature.summary import structure_table
 from starstack.data.store import open_dataset
 from starstack.seeds import derive_seed
@@ -20,5 +22,10 @@ with job(snakemake) as output:
         network, components, posteriors = fit_small(dataset, train, seed=seed)
     x = rows_to_predict(network, components, PREDICTED, seed)
     table = structure_table(posteriors, x, components.target_names)
+    # From the units of the network's outputs to those of the labels.
+    scale = np.broadcast_to(network.target_scaler.scale, (len(components.target_names),))
+    unit = table["output"].map(dict(zip(components.target_names, scale, strict=True)))
+    for column in ("standard_deviation", "exact_standard_deviation"):
+        table[column] *= unit
     named = table.assign(study=params.study, network="small")
     write_csv(named[list(RESULT_TABLES["structure_comparison"])], output.structures)

@@ -1,36 +1,28 @@
 """Compare the errors of a study's networks with the smallest that the noise allows."""
 
-from job import cpu_only, job
+from job import cpu_only, job, one_thread_per_block
 
-import logging
+one_thread_per_block()
 
-import numpy as np
-import pandas as pd
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 
-from starstack.autodiff.jacobian import input_jacobian
-from starstack.data.store import open_dataset
-from starstack.networks.persistence import load_network
-from starstack.seeds import derive_seed
-from starstack.spectra.response import pixels_of, stars_of
-from starstack.spectra.simulator import NUISANCES, label_derivatives
-from starstack.splits.split import Split
-from starstack.stacking.meta_fit import read_meta_predictions
-from starstack.tables.results import RESULT_TABLES, write_csv
-from starstack.uncertainty.cramer_rao import biased_bound, least_excess, simulator_bound
-from starstack.uncertainty.efficiency import efficiency_table
-from starstack.uncertainty.labelled_errors import join_predictions
-from starstack.uncertainty.network_rows import draw_rows, read_blocks
-from starstack.uncertainty.noise_covariance import propagate
-from starstack.uncertainty.noise_of_rows import read_covariances
+from starstack.data.store import open_dataset  # noqa: E402
+from starstack.networks.persistence import load_network  # noqa: E402
+from starstack.seeds import derive_seed  # noqa: E402
+from starstack.splits.split import Split  # noqa: E402
+from starstack.stacking.meta_fit import read_meta_predictions  # noqa: E402
+from starstack.tables.results import RESULT_TABLES, write_csv  # noqa: E402
+from starstack.uncertainty.efficiency import efficiency_table  # noqa: E402
+from starstack.uncertainty.labelled_errors import join_predictions  # noqa: E402
+from starstack.uncertainty.network_rows import draw_rows  # noqa: E402
+from starstack.uncertainty.noise_of_rows import read_covariances  # noqa: E402
+from starstack.uncertainty.simulated_bounds import bounds_of_rows, excess_of_network  # noqa: E402
 
 cpu_only()
 given, params = snakemake.input, snakemake.params
-# Stars of about this ratio are compared by themselves, with the bound of published systems.
-NEAR_100 = (90.0, 110.0)
 # The inequality of each network's Jacobian is checked on so many stars.
-CHECKED = 100
-BOUNDS = {"known physics": (), "unknown nuisances": NUISANCES}
-logger = logging.getLogger(__name__)
+CHECKED = 64
 
 with job(snakemake) as output:
     seed = derive_seed(params.seed, params.study, "Cramér–Rao")
@@ -38,28 +30,17 @@ with job(snakemake) as output:
     with open_dataset(given.data) as dataset:
         test = np.flatnonzero(Split.from_csv(given.split).is_test)
         snr = dataset.row_values["snr"]
-        near = test[(snr[test] >= NEAR_100[0]) & (snr[test] <= NEAR_100[1])]
+        low, high = params.near
+        near = test[(snr[test] >= low) & (snr[test] <= high)]
         drawn = draw_rows(test, params.rows, seed)
-        around = draw_rows(np.setdiff1d(near, drawn), params.rows // 2, seed)
-        rows = np.sort(np.concatenate([drawn, around]))
-        stars, pixels = stars_of(dataset)[rows], pixels_of(dataset)
-        spectra, errors = (read_blocks(dataset, name, rows) for name in ("X", "X_error"))
-        bounds = {
-            name: simulator_bound(
-                stars,
-                errors,
-                pixels=pixels,
-                marginalise=marginalise,
-                progress=lambda done, name=name: logger.info(
-                    "%s: %d of %d stars", name, done, len(rows)
-                ),
-            )
-            for name, marginalise in BOUNDS.items()
-        }
-        checked = slice(0, CHECKED)
-        derivatives = label_derivatives(stars[checked], pixels=pixels)
-        in_drawn = np.isin(rows, drawn)
-        is_near = np.isin(rows, near)
+        more = draw_rows(np.setdiff1d(near, drawn), params.rows // 2, seed)
+        rows = np.sort(np.concatenate([drawn, more]))
+        bounds = bounds_of_rows(dataset, rows, snakemake.threads)
+        # Bins of all ratios from rows drawn at random; the one near 100 from those and more.
+        parts = [
+            (np.isin(rows, drawn), params.snr_bins, True),
+            (np.isin(rows, near), params.near, False),
+        ]
         for name, model, description, predictions, noise in zip(
             params.networks,
             given.models,
@@ -70,43 +51,27 @@ with job(snakemake) as output:
         ):
             row_id, values = read_meta_predictions(predictions)["test"]
             place = {row: number for number, row in enumerate(row_id.tolist())}
-            predicted = values[[place[row] for row in dataset.row_id[rows].tolist()]]
-            found = join_predictions(dataset, dataset.row_id[rows], predicted)
-            covariance = read_covariances(noise).of(found.row_id).noise
-            for bound_name, bound in bounds.items():
-                for chosen, options in (
-                    (in_drawn, {"snr": snr[rows][in_drawn], "snr_bins": params.snr_bins}),
-                    (is_near, {"snr": snr[rows][is_near], "snr_bins": NEAR_100}),
-                ):
+            wanted = [place[row] for row in dataset.row_id[rows].tolist()]
+            found = join_predictions(dataset, row_id[wanted], values[wanted])
+            noise_part = read_covariances(noise).of(found.row_id).noise
+            for bound, least in bounds.items():
+                for chosen, bins, with_all in parts:
+                    if not chosen.any():
+                        continue
                     table = efficiency_table(
                         found.errors[chosen],
-                        bound[chosen],
+                        least[chosen],
                         dataset.target_names,
-                        predicted=covariance[chosen],
-                        **options,
+                        snr=found.snr[chosen],
+                        snr_bins=bins,
+                        predicted=noise_part[chosen],
                     )
-                    if chosen is is_near:
-                        table = table[table["snr"] != "all"]
-                    tables.append(
-                        table.assign(study=params.study, estimator=name, bound=bound_name)
-                    )
+                    table = table[with_all | (table["snr"] != "all")]
+                    tables.append(table.assign(study=params.study, estimator=name, bound=bound))
             network = load_network(model, description)
-            scaled = network.input_scaler.transform(spectra[checked]).astype("float32")
-            jacobian = input_jacobian(
-                network.model,
-                scaled.reshape(-1, *network.input_shape),
-                input_scale=network.input_scaler.scale,
-                target_scale=network.target_scaler.scale,
-            ).reshape(len(scaled), -1, spectra.shape[1])
-            excess = least_excess(
-                propagate(jacobian.astype(float), errors[checked]),
-                biased_bound(jacobian.astype(float), derivatives, errors[checked]),
-            )
-            logger.info("%s: J Σ Jᵀ exceeds its bound by %.3g or more of it", name, excess.min())
+            excess = excess_of_network(network, dataset, rows[:CHECKED])
             excesses.append((params.study, name, float(excess.min()), len(excess)))
-    write_csv(
-        pd.concat(tables, ignore_index=True)[list(RESULT_TABLES["efficiency"])], output.efficiency
-    )
-    write_csv(
-        pd.DataFrame(excesses, columns=["study", "network", "least_excess", "n"]), output.inequality
-    )
+    table = pd.concat(tables, ignore_index=True)
+    write_csv(table[list(RESULT_TABLES["efficiency"])], output.efficiency)
+    columns = ["study", "network", "least_excess", "n"]
+    write_csv(pd.DataFrame(excesses, columns=columns), output.inequality)

@@ -45,6 +45,8 @@ def job(snakemake) -> Iterator[SimpleNamespace]:
         stream=log, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     logging.captureWarnings(True)
+    # Names every glyph that it puts into a PDF.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     warnings.simplefilter("default")
     # Keras asks NumPy for arrays in a way that NumPy 2 warns about, in every job with a network.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras")
@@ -83,6 +85,16 @@ def _limit_tensorflow(threads: int) -> None:
         os.environ.setdefault(f"TF_NUM_{pool}_THREADS", str(threads))
     # Level 2 would still report, as an error, that a machine without a GPU has none.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def one_thread_per_block() -> None:
+    """Keep linear algebra to one thread, in a job that has several of them at work itself.
+
+    Otherwise each starts as many again, and they wait for each other: ten times the time was seen
+    on two busy cores. Has to be called before NumPy is imported.
+    """
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
 
 
 def cpu_only() -> None:

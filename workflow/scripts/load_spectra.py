@@ -1,9 +1,11 @@
 """Read or make a study's spectra, check them, and keep them in one file."""
 
-from job import job, provenance
+from job import job, one_thread_per_block, provenance
 
-from starstack.seeds import derive_seed
-from starstack.spectra.sources import write_spectra
+one_thread_per_block()
+
+from starstack.seeds import derive_seed  # noqa: E402
+from starstack.spectra.sources import write_spectra  # noqa: E402
 
 with job(snakemake) as output:
     params = snakemake.params

@@ -12,5 +12,7 @@ with job(snakemake) as output:
     params = snakemake.params
     table = read_table(snakemake.input.histograms, "error_histograms")
     table = table[table["estimator"] == params.network]
-    figure = plot_standardised_errors(table, params.method, params.labels)
+    # The first structure, recalibrated if it was.
+    methods = [name for name in table["method"].unique() if name.split(",")[0] == params.structure]
+    figure = plot_standardised_errors(table, methods[-1], params.labels)
     save_figure(figure, Path(output.pdf).with_suffix(""))

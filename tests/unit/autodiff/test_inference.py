@@ -142,3 +142,61 @@ def test_tf32_on_a_gpu_is_reported(on, monkeypatch, caplog):
     monkeypatch.setattr(config.experimental, "tensor_float_32_execution_enabled", lambda: on)
     warn_of_tf32()
     assert ("TF32" in caplog.text) == on
+
+
+class Standardized(keras.layers.Layer):
+    """Batch normalisation by the statistics of whatever batch comes."""
+
+    def call(self, x):
+        mean = keras.ops.mean(x, axis=0, keepdims=True)
+        return (x - mean) / keras.ops.sqrt(keras.ops.var(x, axis=0, keepdims=True) + 1e-3)
+
+
+class DividedByRows(keras.layers.Layer):
+    """Depends on how many rows there are, and not on which."""
+
+    def call(self, x):
+        return x / keras.ops.cast(keras.ops.shape(x)[0], x.dtype)
+
+
+MIXING = {
+    "unit norm": lambda: keras.layers.UnitNormalization(axis=0, name="culprit"),
+    "softmax": lambda: keras.layers.Softmax(axis=0, name="culprit"),
+    "centred": lambda: keras.layers.Lambda(
+        lambda x: x - keras.ops.mean(x, 0, keepdims=True), name="culprit"
+    ),
+    "standardized": lambda: Standardized(name="culprit"),
+    "divided": lambda: DividedByRows(name="culprit"),
+}
+
+
+@pytest.mark.parametrize("x", [None, X, X[:1], np.repeat(X[:1], 3, axis=0)])
+@pytest.mark.parametrize("kind", MIXING)
+def test_what_mixes_rows_is_refused_by_name(kind, x):
+    model = sequence(keras.layers.Dense(5), MIXING[kind](), keras.layers.Dense(2))
+    with pytest.raises(InputError, match=r"mixes the rows of a batch.* layer 'culprit'"):
+        check_model(model, x)
+
+
+def test_rows_of_a_fixed_batch_are_mixed_too():
+    layers = [keras.layers.Softmax(axis=0, name="culprit"), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input(batch_shape=(3, 4)), *layers])
+    with pytest.raises(InputError, match="layer 'culprit'"):
+        check_model(model)
+    check_model(keras.Sequential([keras.Input(batch_shape=(3, 4)), keras.layers.Dense(2)]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rounding_does_not_look_like_mixing(dtype):
+    keras.utils.set_random_seed(0)
+    dense = [keras.layers.Dense(300, "relu", dtype=dtype) for _ in range(6)]
+    wide = keras.Sequential([keras.Input((500,), dtype=dtype), *dense])
+    check_model(wide, 1e3 * RNG.normal(size=(2, 500)).astype(dtype))
+    tokens = keras.layers.Embedding(2, 3, mask_zero=True, dtype=dtype)
+    check_model(keras.Sequential([keras.Input((6,)), tokens, keras.layers.GRU(4, dtype=dtype)]))
+    check_model(wide, np.full((2, 500), np.nan, dtype=dtype))
+
+
+def test_rows_of_another_shape_are_refused():
+    with pytest.raises(InputError, match=r"does not take rows of shape \(3,\).* shape \(4,\)"):
+        check_model(sequence(keras.layers.Dense(2)), X[:, :3])

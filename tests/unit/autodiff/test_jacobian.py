@@ -268,3 +268,24 @@ def test_whole_numbers_have_no_derivative():
     )
     with pytest.raises(InputError, match="no derivative by whole numbers"):
         input_jacobian(model, np.ones((2, 4)))
+
+
+@pytest.mark.parametrize("method", ["auto", "per_output"])
+@pytest.mark.parametrize(("declared", "computed"), [("float64", "float32"), ("float32", "float64")])
+def test_the_input_may_be_of_another_type_than_the_layers(declared, computed, method):
+    layers = [keras.layers.Dense(3, "tanh", dtype=computed), keras.layers.Dense(2, dtype=computed)]
+    model = keras.Sequential([keras.Input((4,), dtype=declared), *layers])
+    first, bias, second, _ = model.get_weights()
+    x = RNG.standard_normal((5, 4))
+    slope = 1 - np.tanh(x @ first + bias) ** 2
+    expected = np.einsum("ph,nh,hk->nkp", first, slope, second) * 7
+    found = InputJacobian(model, method=method, target_scale=7.0)(x)
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layers_of_several_types_are_differentiated_one_output_at_a_time():
+    layers = [keras.layers.Dense(3, dtype="float32"), keras.layers.Dense(2, dtype="float64")]
+    model = keras.Sequential([keras.Input((4,), dtype="float64"), *layers])
+    first, _, second, _ = model.get_weights()
+    found = input_jacobian(model, np.ones((2, 4)))
+    assert np.allclose(found, (first @ second).T, rtol=1e-5, atol=1e-6)

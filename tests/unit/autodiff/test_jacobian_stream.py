@@ -156,3 +156,26 @@ def test_memory_stays_far_below_the_jacobians(tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "jacobian.h5").stat().st_size > 190e6
     assert float(ran.stdout.splitlines()[-1]) < 120
+
+
+def test_a_file_is_there_when_it_is_whole(model, tmp_path):
+    path, broken = tmp_path / "jacobian.h5", X.copy()
+    broken[20, 3] = np.nan
+    with pytest.raises(InputError, match="is NaN"):
+        stream_input_jacobian(model, broken, path, batch_size=8)
+    assert not list(tmp_path.iterdir())
+    stream_input_jacobian(model, X, path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="is NaN"):
+        stream_input_jacobian(model, broken, path, batch_size=8)
+    assert path.read_bytes() == before
+    stream_input_jacobian(model, X[:9], path)
+    with h5py.File(path) as file:
+        assert file["jacobian"].shape == (9, K, P)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_that_is_no_file_in_a_folder_is_refused(model, tmp_path):
+    for path in (tmp_path / "missing" / "jacobian.h5", tmp_path):
+        with pytest.raises(InputError, match="in a folder that exists"):
+            stream_input_jacobian(model, X, path)

@@ -15,11 +15,14 @@ layers = keras.layers
 
 @pytest.fixture(autouse=True)
 def double_precision():
-    before = keras.config.floatx()
+    # Both: the first layer that any test makes fixes the policy, and floatx is not asked any more.
+    before = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_dtype_policy("float64")
     keras.config.set_floatx("float64")
     keras.utils.set_random_seed(3)
     yield
-    keras.config.set_floatx(before)
+    keras.config.set_dtype_policy(before[0])
+    keras.config.set_floatx(before[1])
 
 
 def jacobian(model, x):

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from starstack.autodiff.batches import Batches
 from starstack.autodiff.operators import GaussNewtonOperator, HessianOperator
+from starstack.errors import InputError
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(15, 3)), RNG.normal(size=(15, 2))
@@ -55,3 +57,19 @@ def test_it_follows_the_model(model):
     with operator.products.parameters.at(own + 0.5):
         assert np.linalg.norm(operator @ v - before) > 0.1
     np.testing.assert_array_equal(operator @ v, before)
+
+
+@pytest.mark.parametrize("proved", [True, False])
+@pytest.mark.parametrize("kind", [HessianOperator, GaussNewtonOperator])
+def test_a_row_that_is_not_finite_is_named(kind, proved, model):
+    """The proofs see the first batch only."""
+    broken = X.copy()
+    broken[11, 1] = np.nan
+    data = Batches(broken, Y, batch_size=4)
+    with pytest.raises(InputError, match=r"loss of .* not finite in row 11 \(batch 2\)"):
+        kind.of(model, "mse", data, proved=proved, jit_compile=False) @ np.ones(26)
+
+
+def test_a_vector_that_is_not_finite_is_refused(operator):
+    with pytest.raises(InputError, match="the vector holds NaN"):
+        operator @ np.full(26, np.nan)

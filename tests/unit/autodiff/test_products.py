@@ -337,3 +337,25 @@ def test_vectors_that_do_not_fit_are_refused():
         products.hessian_vector_product(np.zeros(3))
     with pytest.raises(InputError, match="u has 2 rows for 3"):
         products.vector_jacobian_product(np.zeros((3, 4)), np.zeros((2, 3)))
+    for v in (np.zeros((products.parameters.size, 0)), ["a"] * products.parameters.size, "a"):
+        with pytest.raises(InputError, match="expected"):
+            products.hessian_vector_product(v)
+
+
+def test_rows_of_another_width_are_refused():
+    model = dense()
+    X, y, _ = data(model)
+    with pytest.raises(InputError, match=r"rows of shape \(3,\).* shape \(4,\)"):
+        make_products(model, "mse", (X[:, :3], y))
+
+
+def test_a_gradient_that_is_not_finite_is_told_from_the_loss():
+    """√0 has a value and no slope."""
+    root = keras.layers.Lambda(keras.ops.sqrt, dtype="float64")
+    model = build(keras.layers.Dense(1, use_bias=False, dtype="float64"), root, shape=(2,))
+    model.set_weights([np.ones((2, 1))])
+    X = np.array([[1.0, 2.0], [3.0, 1.0], [1.0, -1.0]])
+    products = make_products(model, "mse", Batches(X, np.ones(3), batch_size=2))
+    products.check_finite()
+    with pytest.raises(InputError, match=r"gradient .* rows 2 to 2 \(batch 1\)"):
+        products.check_finite(gradient=True)

@@ -129,3 +129,13 @@ def test_penalties_belong_to_what_is_proved():
 def test_unknown_matrices_are_refused():
     with pytest.raises(InputError, match="matrix is 'fisher'"):
         prove(products_of(), "fisher")
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_the_copy_in_float64_is_not_reported_as_the_users_mistake(functional, caplog):
+    model = network(keras.layers.Dense(5, "tanh"), dtype="float32")
+    if functional:
+        model = keras.Model(model.inputs[0], model.outputs[0])
+    proofs = prove(Products(model, "mse", (X, Y), jit_compile=False))
+    assert proofs.difference_error < 1e-6
+    assert "rounds the data" not in caplog.text

@@ -1,5 +1,7 @@
 """SciPy's minimisers on weights: closed-form minima, exact inverses, failures that are clear."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -186,3 +188,39 @@ def test_cross_entropy_reaches_scikit_learns_minimum():
     minimize(model, "binary_crossentropy", (X, y), "Newton-CG", tol=1e-12, jit_compile=False)
     theirs = LogisticRegression(C=1 / (2 * 0.05 * N), fit_intercept=False, tol=1e-12).fit(X, y)
     np.testing.assert_allclose(model.get_weights()[0][:, 0], theirs.coef_[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "trust-krylov"])
+def test_data_that_are_not_finite_are_refused_before_the_start(method):
+    model, broken = linear(), X.copy()
+    broken[30, 2] = np.inf
+    own = model.get_weights()[0]
+    with pytest.raises(InputError, match=r"loss .* not finite in row 30 \(batch 3\)"):
+        fit(model, method, data=Batches(broken, Y, batch_size=8), x0=np.ones(8))
+    np.testing.assert_array_equal(model.get_weights()[0], own)
+
+
+@pytest.mark.parametrize("x0", [[], (), 3.0, "text", np.array(1.0)])
+def test_useless_initial_weights_are_refused(x0):
+    with pytest.raises(InputError, match="x0 has shape"):
+        fit(linear(), "BFGS", x0=x0)
+
+
+def test_negative_curvature_is_told_per_unit_length():
+    """It is a Rayleigh quotient: no lower than the lowest eigenvalue, whatever v's length."""
+    products = Products(curved(), "mse", (X, Y), jit_compile=False)
+    lowest = np.linalg.eigvalsh(products.hessian_vector_product(np.eye(23)))[0]
+    v = np.random.default_rng(1).normal(size=23)
+    said = []
+    for length in (1.0, 1e6):
+        with pytest.raises(InputError, match="along a unit direction") as caught:
+            inverse_hessian_product(products, length * v)
+        said.append(float(re.search(r"curvature (\S+) along", str(caught.value))[1]))
+    assert said[0] == said[1]
+    assert lowest * 1.06 <= said[0] < 0  # two digits are told
+
+
+def test_the_room_exports_it():
+    from starstack import autodiff
+
+    assert autodiff.inverse_hessian_product is inverse_hessian_product

@@ -11,6 +11,7 @@ from starstack.config.cross_checks import (
     METRICS_OF_TASK,
     SPECTRA,
 )
+from starstack.curvature.structures import STRUCTURES
 from starstack.data.scikit_learn import LOADERS
 from starstack.data.sources import SOURCES
 from starstack.metrics.scores import METRICS
@@ -19,6 +20,9 @@ from starstack.networks.architectures import ARCHITECTURES
 from starstack.spectra.sources import SPECTRA_SOURCES
 from starstack.splits.splitters import SPLITTERS
 from starstack.stacking.meta_learners import META_LEARNERS
+from starstack.uncertainty.error_distributions import DISTRIBUTIONS
+from starstack.uncertainty.labelled_errors import NONE
+from starstack.uncertainty.noise_covariance import METHODS
 
 ROOT = Path(__file__).parents[3]
 SCHEMA_PATH = ROOT / "workflow/schemas/config.schema.yaml"
@@ -120,6 +124,13 @@ def test_sources_and_their_keys_are_those_of_the_library():
 def test_architectures_are_those_of_the_library():
     assert list(ARCHITECTURE_NAMES) == list(ARCHITECTURES)
     assert SCHEMA["$defs"]["network"]["properties"]["build"]["examples"] == list(ARCHITECTURES)
+
+
+def test_ways_to_make_error_bars_are_those_of_the_library():
+    options = SCHEMA["$defs"]["uncertainty"]["properties"]
+    assert set(options["structures"]["items"]["enum"]) == set(STRUCTURES)
+    assert set(options["noise"]["enum"]) == set(METHODS)
+    assert set(options["recalibration"]["enum"]) == {NONE, *DISTRIBUTIONS}
 
 
 def test_the_config_tells_editors_where_its_schema_is():

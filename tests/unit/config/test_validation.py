@@ -174,6 +174,13 @@ TREE = {"class": "sklearn.tree.DecisionTreeClassifier"}
 PROJECTED = "starstack.projection.ProjectedLogisticRegression"
 PROJECTED_3 = {"class": PROJECTED, "params": {"rank": 3}}
 
+
+def with_error_bars(uncertainty=None, **training):
+    """A network that gets error bars, or asks for them in vain."""
+    uncertainty = {"structures": ["kfac"]} | (uncertainty or {})
+    return {"dense": {"build": "dense", "training": training, "uncertainty": uncertainty}}
+
+
 BAD = [
     # unknown keys
     ({"sead": 1}, "config: unknown key 'sead'; expected one of seed, allowed_packages", "'seed'?"),
@@ -333,6 +340,29 @@ BAD = [
         {f"{STARS}/projection": {"preprocess": ["standardise"]}},
         "projection.preprocess[0]: expected one of",
         "'standardize'?",
+    ),
+    (
+        {f"{STARS}/networks": with_error_bars()},
+        "networks.dense.uncertainty.structures: expected a study of regression",
+        "got classification",
+    ),
+    (
+        {"studies/wine/networks": with_error_bars(validation_fraction=0)},
+        "networks.dense.training.validation_fraction: expected more than 0 with uncertainty",
+    ),
+    (
+        {"studies/wine/networks": with_error_bars(loss="huber")},
+        "networks.dense.training.loss: expected mean_squared_error with uncertainty.structures",
+        "got huber",
+    ),
+    (
+        {"studies/wine/networks": with_error_bars({"noise": "monte_carlo", "noise_draws": 1})},
+        "networks.dense.uncertainty.noise_draws: expected 2 or more with monte_carlo",
+    ),
+    (
+        {"studies/wine/networks": with_error_bars({"structures": ["kfca"]})},
+        "dense.uncertainty.structures[0]: expected one of exact, block, last_layer, kfac",
+        "'kfac'?",
     ),
     ({"studies": {}}, "config: studies: expected at least one entry"),
     ({f"{STARS}/data/target": ""}, "studies.stars.data.target: expected text, got the text ''"),

@@ -12,12 +12,15 @@ from starstack.autodiff.inference import inference_function
 
 def network(shape, *layers, seed=0, scale=0.7):
     """Make a network in double precision with random weights, biases too."""
-    before = keras.config.floatx()
+    # Both: the first layer that any test makes fixes the policy, and floatx is not asked any more.
+    before = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_dtype_policy("float64")
     keras.config.set_floatx("float64")
     try:
         model = keras.Sequential([keras.Input(shape), *(layer() for layer in layers)])
     finally:
-        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_floatx(before[1])
     rng = np.random.default_rng(seed)
     model.set_weights([scale * rng.standard_normal(w.shape) for w in model.get_weights()])
     return model

@@ -102,6 +102,20 @@ def test_only_the_fit_that_stays_is_drawn_dashed_and_to_the_edge():
     assert len(panel.get_lines()) == 4
 
 
+def test_losses_that_fall_for_ever_leave_their_panel_and_it_says_so():
+    """Held at the bottom of the panel they look as if they had converged."""
+    figure = plot_saddle(*traces(["l-bfgs"]))
+    for panel, has_minimum in zip(figure.axes[::2], [False, False, True, True], strict=False):
+        lowest = min(line.get_ydata()[-1] for line in panel.get_lines())
+        words = " ".join(text.get_text() for text in panel.texts)
+        assert ("no minimum" in words) is not has_minimum
+        assert (lowest > panel.get_ylim()[0]) == has_minimum
+        assert lowest == pytest.approx(0.5 if has_minimum else 1e-7)
+    assert "falls for ever" in figure._supxlabel.get_text().replace("\n", " ")
+    with_minima = plot_saddle(*traces(["l-bfgs"], [0.1]))
+    assert "for ever" not in with_minima._supxlabel.get_text().replace("\n", " ")
+
+
 def test_all_eigenvalues_are_inside_their_panel():
     panel = plot_saddle(*traces()).axes[-1]
     shown = np.concatenate([line.get_ydata() for line in panel.get_lines()])
@@ -129,6 +143,34 @@ def test_rows_of_many_classes_are_their_names():
     assert [text.get_text() for text in written] == list(rows["class"])
     wrong = [to_hex(text.get_color()).upper() == VERMILLION for text in written]
     assert wrong == list(rows["class"] != rows["predicted"])
+
+
+def test_long_names_of_many_classes_are_numbers_with_a_key():
+    rows, regions = plane(10, "learned")
+    for table in (rows, regions):
+        for column in {"class", "predicted"} & set(table):
+            table[column] = "class_" + table[column]
+    figure = plot_projection(rows, regions)
+    written = [text.get_text() for text in figure.axes[0].texts if text.get_gid() == "row"]
+    assert written == [str(int(name[-1]) + 1) for name in rows["class"]]
+    key = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert key == {f"{i + 1}: class_{i}" for i in range(10)}
+
+
+@pytest.mark.parametrize("n_classes", [2, 6])
+def test_borders_are_straight_on_a_coarse_grid(n_classes):
+    """The border first = 0.3·second + 0.1 runs between the points of the grid."""
+    rows, _ = plane(n_classes, "learned")
+    first, second = (g.ravel() for g in np.meshgrid(*[np.linspace(-3, 3, 13)] * 2))
+    output = first - 0.3 * second - 0.1
+    names = np.sort(rows["class"].unique())[:2]
+    regions = {"study": "toy", "first": first, "second": second}
+    regions |= {"class": names[(output > 0).astype(int)], "margin": np.abs(output)}
+    axes = plot_projection(rows, pd.DataFrame(regions)).axes[0]
+    corners = np.concatenate([p.vertices for c in axes.collections for p in c.get_paths()])
+    inner = corners[np.abs(corners).max(axis=1) < 2.9]
+    assert len(inner) > 10
+    np.testing.assert_allclose(inner[:, 0], 0.3 * inner[:, 1] + 0.1, atol=1e-9)
 
 
 def test_tables_that_do_not_fit_are_refused():

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.preprocessing import scale
 
 from starstack.projection.certificates import gauge_count, gauge_directions
 from starstack.projection.objective import Layout
@@ -42,6 +44,59 @@ def test_null_directions_are_as_many_as_derived(
     assert found["null_directions_derived"] == expected
     assert found["gauge_directions"] <= expected
     assert found["gauge_residual"] < 1e-7
+
+
+def breast_cancer():
+    X, y = load_breast_cancer(return_X_y=True)
+    return scale(X), y
+
+
+def versicolor_or_virginica():
+    X, y = load_iris(return_X_y=True)
+    return X[y > 0], y[y > 0]
+
+
+# Two classes, penalty, rank, seed: columns that the penalty drives to zero are left at any length.
+# Rotations of the only column that stays are L − 1; at zero there are none.
+DEFAULT_COUNTS = [
+    (breast_cancer, 5.0, 3, 3, 2),
+    (breast_cancer, 5.0, 8, 1, 7),
+    (breast_cancer, 5.0, 8, 5, 7),
+    (breast_cancer, 1000.0, 8, 1, 0),
+    (versicolor_or_virginica, 50.0, 5, 0, 0),
+    (versicolor_or_virginica, 50.0, 5, 1, 0),
+]
+
+
+@pytest.mark.parametrize("solver", ["trust-krylov", "l-bfgs"])
+@pytest.mark.parametrize(("data", "alpha", "rank", "seed", "expected"), DEFAULT_COUNTS)
+def test_null_directions_at_the_default_tolerance(data, alpha, rank, seed, expected, solver):
+    model = ProjectedLogisticRegression(rank, alpha=alpha, solver=solver, random_state=seed)
+    found = model.fit(*data()).certificates_
+    assert found["status"] == "minimum"
+    assert found["null_directions_found"] == expected
+    assert found["null_directions_derived"] == expected
+    assert found["gauge_directions"] == expected
+    assert found["product_rank"] == int(expected > 0)
+
+
+@pytest.mark.parametrize("solver", ["trust-krylov", "l-bfgs"])
+def test_null_directions_where_the_first_newton_step_raises_the_gradient(make_classes, solver):
+    X, y = make_classes(2, n=200, seed=18)
+    model = ProjectedLogisticRegression(
+        4, alpha=0.05, solver=solver, fit_intercept=False, random_state=1
+    ).fit(30 * X, y)
+    found = model.certificates_
+    assert found["null_directions_found"] == found["null_directions_derived"] == 3
+
+
+@pytest.mark.parametrize("tol", [1e-6, 1e-12])
+def test_a_singular_value_next_to_the_penalty_is_no_null_direction(tol):
+    """The second one of ∂f/∂(W V) is 0.99987 for α = 1: eigenvalues of 10⁻⁴, and not of zero."""
+    X, y = load_iris(return_X_y=True)
+    model = ProjectedLogisticRegression(3, alpha=1.0, tol=tol, random_state=0).fit(scale(X), y)
+    found = model.certificates_
+    assert found["null_directions_found"] == found["null_directions_derived"] == 3
 
 
 @pytest.mark.parametrize("penalised", [False, True])
@@ -113,6 +168,27 @@ def test_three_classes_that_are_separable_have_no_minimum():
     assert model.certificates_["status"] == "no minimum"
     X[[0, 20, 40]] = centres[[1, 2, 0]]  # one row of each class among another
     assert not is_separable(X, np.eye(3)[y], np.ones(60), fit_intercept=True)
+
+
+STUCK = [
+    ({"rank": 2, "init": "zeros", "escape": False}, "saddle"),
+    (
+        {"rank": 2, "init": "zeros", "solver": "gradient-descent", "max_iter": 50},
+        "no minimum",
+    ),
+    ({"rank": 3, "solver": "gradient-descent", "max_iter": 1}, "no minimum"),
+]
+
+
+@pytest.mark.parametrize(("options", "status"), STUCK)
+def test_the_features_decide_whether_there_is_a_minimum(options, status):
+    """The projection that was found separates nothing yet; of rank K − 1 another one does."""
+    X, y = load_wine(return_X_y=True)
+    model = ProjectedLogisticRegression(alpha=0, random_state=0, **options)
+    with pytest.warns(UserWarning, match=status):
+        model.fit(scale(X), y)
+    assert model.certificates_["has_minimum"] is False
+    assert model.certificates_["status"] == status
 
 
 def test_too_few_iterations_are_not_called_a_minimum(make_classes):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from scipy.special import softmax
+from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import scale
 
 from starstack.projection.equivalence import balance, matching_c
 from starstack.projection.objective import Layout
@@ -29,6 +31,17 @@ def test_two_classes_equal_ridge_at_the_matching_c(make_classes, rank, alpha, fi
     other = LogisticRegression(C=2 * C, fit_intercept=fit_intercept, tol=1e-12, max_iter=10000)
     assert np.abs(joint.coef_ - other.fit(X, y, weight).coef_).max() > 1e-3
     assert joint.certificates_["product_rank"] == 1
+
+
+@pytest.mark.parametrize("solver", ["trust-krylov", "l-bfgs"])
+def test_coefficients_agree_at_the_default_tolerance(solver):
+    X, y = load_breast_cancer(return_X_y=True)
+    X = scale(X)
+    joint = ProjectedLogisticRegression(2, alpha=5.0, solver=solver, random_state=0).fit(X, y)
+    C = joint.certificates_["matching_c"]
+    ridge = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(joint.coef_, ridge.coef_, atol=1e-6)
+    np.testing.assert_allclose(joint.intercept_, ridge.intercept_, atol=1e-6)
 
 
 def nuclear_norm_by_proximal_gradient(X, y, alpha, n_steps=20000):

@@ -110,8 +110,10 @@ def test_the_config_builds_it():
 
 def test_one_class_is_refused(make_classes):
     X, y = make_classes(2)
-    with pytest.raises(InputError, match="at least two classes"):
-        ProjectedLogisticRegression().fit(X, np.zeros(len(y)))
+    with pytest.raises(InputError, match=r"at least two classes, got one class: 0$"):
+        ProjectedLogisticRegression().fit(X, np.zeros(len(y), dtype=int))
+    with pytest.raises(InputError, match=r"got one class: 'a'$"):
+        ProjectedLogisticRegression().fit(X, np.full(len(y), "a"))
 
 
 def test_predicting_does_not_import_tensorflow():

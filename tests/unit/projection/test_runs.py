@@ -86,6 +86,10 @@ def test_regions_are_what_the_model_predicts_there(make_classes):
     ]
     there = regions.loc[nearest, "class"].to_numpy()
     assert np.mean(there == model.predict(X)) > 0.97  # but for rows within a cell of a border
+    fitted = model[-1]
+    outputs = regions[["first", "second"]].to_numpy() @ fitted.weights_ + fitted.intercept_
+    best = np.sort(outputs, axis=1)
+    np.testing.assert_allclose(regions["margin"], best[:, 2] - best[:, 1], atol=1e-12)
 
 
 def test_two_classes_have_one_learned_direction_and_the_rest(make_classes):

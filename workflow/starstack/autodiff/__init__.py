@@ -12,6 +12,7 @@ _EXPORTS = {
     "hessian_vector_product": "products",
     "input_jacobian": "jacobian",
     "inverse_hessian_error": "scipy_bridge",
+    "inverse_hessian_product": "scipy_bridge",
     "layer_factors": "layer_factors",
     "minimize": "scipy_bridge",
     "output_hessian": "losses",

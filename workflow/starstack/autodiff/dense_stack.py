@@ -57,6 +57,11 @@ class DenseStack:
     weights: "tuple[tuple[tf.Variable, tf.Variable | None], ...]"
     between: tuple[tuple[Step, ...], ...]
 
+    @property
+    def dtype(self) -> str:
+        """The one type of all kernels, in which rows must come."""
+        return self.weights[0][0].dtype.name
+
     def output_rows(self, x: "tf.Tensor") -> "tf.Tensor":
         """Return ∂output/∂(x W₁ + b₁), shape (n, k, d_1), for use inside a ``tf.function``."""
         return self._rows(x)[0]
@@ -110,7 +115,7 @@ def dense_stack(model: "keras.Model") -> DenseStack | None:
     -------
     DenseStack or None
         None if the model is anything else: its layers branch, share weights, mix values otherwise
-        than by Dense, or take rows of more than one dimension.
+        than by Dense, compute in several types, or take rows of more than one dimension.
 
     Examples
     --------
@@ -143,7 +148,8 @@ def dense_stack(model: "keras.Model") -> DenseStack | None:
         linear = layer.activation is keras.activations.linear
         between.append([] if linear else [layer.activation])
         mixed = not _is_elementwise(layer)
-    if not weights:
+    types = {layer.compute_dtype for layer in layers if type(layer).__name__ not in SILENT_LAYERS}
+    if not weights or len(types) != 1:
         return None
     return DenseStack(tuple(weights), tuple(map(tuple, between)))
 

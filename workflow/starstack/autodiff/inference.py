@@ -1,4 +1,4 @@
-"""A model as a pure function of its inputs: nothing random, nothing that remembers."""
+"""A model as a pure function of each row: nothing random or remembered, no rows mixed."""
 
 import logging
 from collections.abc import Callable
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXACT_TYPES = ("float32", "float64")
-# Rows of the trial that looks for what is random.
+# Rows of the trial that looks for what is random or mixes rows.
 TRIAL_ROWS = 2
+# Relative differences that rounding explains between equal rows, by the type of the outputs: in
+# batches of one size, and in a batch of one, whose matrix products may be others (TF32 for one and
+# not for the other: 3e-4 in each layer).
+MIXING_TOLERANCES = {"float32": (1e-4, 1e-2), "float64": (1e-10, 1e-6)}
 
 
 def inference_function(
@@ -83,11 +87,13 @@ def input_dtype(model: "keras.Model", computed: np.dtype) -> np.dtype:
 
 
 def check_model(model: "keras.Model", x: np.ndarray | None = None) -> None:
-    """Refuse models that are random, stateful or too coarse in inference mode.
+    """Refuse models that are random, stateful, too coarse or mix rows in inference mode.
 
-    Dropout, noise and batch normalisation are harmless there. A trial on ones, or on the first
-    rows of ``x``, finds layers that ignore ``training=False``: a variable that changes, or outputs
-    that differ between two equal calls.
+    Dropout, noise and batch normalisation are harmless there. A trial on two different rows, of
+    ``x`` where it is given, finds layers that ignore ``training=False``: a variable that changes,
+    or outputs that differ between two equal calls. It also finds what mixes the rows of a batch,
+    such as a softmax over axis 0, where no sum over rows is right: the first row's outputs must
+    not change with the other row.
 
     Parameters
     ----------
@@ -99,7 +105,7 @@ def check_model(model: "keras.Model", x: np.ndarray | None = None) -> None:
     Raises
     ------
     InputError
-        Naming the layer.
+        Naming the layer, or if the model does not take the rows of ``x``.
     """
     if not model.built:
         raise InputError(
@@ -113,9 +119,12 @@ def check_model(model: "keras.Model", x: np.ndarray | None = None) -> None:
     for layer in layers:
         _check_layer(layer)
     if x is None and inputs is not None:
-        x = _ones(inputs[0])
+        x = _made_up(inputs[0])
     if x is not None:
-        _try(model, x[:TRIAL_ROWS] if inputs is None or inputs[0].shape[0] is None else x)
+        fixed_size = inputs is not None and inputs[0].shape[0] is not None
+        x = x if fixed_size else _different_rows(x)
+        _try(model, x)
+        _check_rows_apart(model, x, fixed_size)
 
 
 def _symbolic(model: "keras.Model", which: str) -> list | None:
@@ -142,15 +151,35 @@ def _check_layer(layer: "keras.Layer") -> None:
         )
 
 
-def _ones(symbol: Any) -> np.ndarray:
+def _made_up(symbol: Any) -> np.ndarray:
+    # From 0 to 2, so that they are whole numbers 0 and 1 to an embedding, which has at least two.
     shape = tuple(1 if size is None else size for size in symbol.shape[1:])
-    return np.ones((symbol.shape[0] or TRIAL_ROWS, *shape), dtype=symbol.dtype)
+    rows = np.random.default_rng(0).uniform(0.1, 1.9, (symbol.shape[0] or TRIAL_ROWS, *shape))
+    return rows.astype(symbol.dtype)
+
+
+def _different_rows(x: np.ndarray) -> np.ndarray:
+    """Return two finite rows that differ, as far as there are such."""
+    finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+    x = x[finite] if finite.any() else x
+    others = np.flatnonzero((x != x[:1]).reshape(len(x), -1).any(axis=1))
+    # The same values in another order: others might be out of range for the model.
+    other = x[others[0]] if len(others) else np.roll(x[0], 1)
+    return np.stack([x[0], other])
 
 
 def _try(model: "keras.Model", x: np.ndarray) -> None:
     state = _state(model)
     before = {path: np.copy(variable.numpy()) for path, (variable, _) in state.items()}
-    first, second = (np.asarray(model(x, training=False)) for _ in range(2))
+    try:
+        first, second = (np.asarray(model(x, training=False)) for _ in range(2))
+    except ValueError as error:
+        inputs = _symbolic(model, "inputs")
+        expected = "others" if inputs is None else f"rows of shape {tuple(inputs[0].shape[1:])}"
+        raise InputError(
+            f"model '{model.name}' does not take rows of shape {x.shape[1:]}; expected {expected} "
+            f"({str(error).strip().splitlines()[0]})"
+        ) from error
     for path, (variable, layer) in state.items():
         if not np.array_equal(before[path], variable.numpy()):
             variable.assign(before[path])
@@ -161,8 +190,35 @@ def _try(model: "keras.Model", x: np.ndarray) -> None:
     if not np.array_equal(first, second, equal_nan=True):
         raise InputError(
             f"model '{model.name}' gives different outputs in two equal calls with "
-            f"training=False; layer {_random_layer(model, x)} is random"
+            f"training=False; layer {_culprit(model, x, x, _differ)} is random"
         )
+
+
+def _check_rows_apart(model: "keras.Model", x: np.ndarray, fixed_size: bool) -> None:
+    """Refuse a model whose outputs for the first row of x change with the rows after it."""
+    first = np.repeat(x[:1], len(x), axis=0)
+    batches = [first] if fixed_size else [first, x[:1]]
+    for other, which in zip(batches, (0, 1), strict=False):
+
+        def differ(one: Any, two: Any, which: int = which) -> bool:
+            return _first_rows_differ(one, two, which)
+
+        if differ(model(x, training=False), model(other, training=False)):
+            raise InputError(
+                f"model '{model.name}' mixes the rows of a batch: its output for a row changes "
+                f"with the others; layer {_culprit(model, x, other, differ)} does so. Sums over "
+                "batches mean nothing then; let each layer treat every row by itself"
+            )
+
+
+def _first_rows_differ(one: Any, two: Any, which: int) -> bool:
+    one, two = np.asarray(one), np.asarray(two)
+    if one.shape[1:] != two.shape[1:] or not (one.shape and len(one) and len(two)):
+        return True
+    one, two = one[0], two[0]
+    limit = MIXING_TOLERANCES.get(str(one.dtype), (0, 0))[which]
+    scale = np.max(np.abs(one[np.isfinite(one)]), initial=0)
+    return not np.allclose(one, two, rtol=0, atol=limit * float(scale), equal_nan=True)
 
 
 def _state(model: "keras.Model") -> "dict[str, tuple[keras.Variable, keras.Layer]]":
@@ -177,14 +233,26 @@ def _state(model: "keras.Model") -> "dict[str, tuple[keras.Variable, keras.Layer
     return state
 
 
-def _random_layer(model: "keras.Model", x: np.ndarray) -> str:
+def _differ(one: Any, two: Any) -> bool:
+    return not np.array_equal(np.asarray(one), np.asarray(two), equal_nan=True)
+
+
+def _culprit(
+    model: "keras.Model", x: np.ndarray, other: np.ndarray, differ: Callable[[Any, Any], bool]
+) -> str:
+    """Return the first layer whose outputs differ between two batches."""
     import keras
 
+    unknown = "(unknown: the model is subclassed)"
     if _symbolic(model, "inputs") is None or not model.layers:
-        return "(unknown: the model is subclassed)"
-    traced = keras.Model(model.inputs[0], [layer.output for layer in model.layers])
-    first, second = (traced(x, training=False) for _ in range(2))
-    for layer, one, other in zip(model.layers, first, second, strict=True):
-        if not np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True):
+        return unknown
+    try:
+        traced = keras.Model(model.inputs[0], [layer.output for layer in model.layers])
+    except (AttributeError, ValueError):  # a layer that is called twice has no one output
+        return "(unknown)"
+    first, second = (traced(batch, training=False) for batch in (x, other))
+    for layer, *pair in zip(model.layers, first, second, strict=True):
+        flat = zip(*map(keras.tree.flatten, pair), strict=True)
+        if any(differ(one, two) for one, two in flat):
             return f"'{layer.name}' ({type(layer).__name__})"
     return "(unknown)"

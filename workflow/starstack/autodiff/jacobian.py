@@ -154,7 +154,9 @@ class InputJacobian:
                     f"{', '.join(map(str, shape))})"
                 )
             x = x.reshape(len(x), *shape)
-        return x.astype(dtype, copy=False)
+        x = x.astype(dtype, copy=False)
+        # Layers of Keras cast what they take; bare kernels do not.
+        return x if self.stack is None else x.astype(self.stack.dtype, copy=False)
 
     def of_batch(self, batch: "tf.Tensor") -> np.ndarray:
         """Differentiate at all rows of one of the `batches`; the result is not to be written to."""

@@ -7,9 +7,11 @@ first and held in memory; with `sample_rows` at least the number of rows that is
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -118,7 +120,7 @@ def stream_input_jacobian(
         Raw rows; a file is read a batch at a time.
     path : path, optional
         Where to write all Jacobians: an HDF5 file with ``/jacobian`` (n, k, p), float32, and
-        ``/row_id``.
+        ``/row_id``. It is there once it is whole, and replaces one that was there before.
     rows : ndarray of int, optional
         Positions of the rows to use; all by default.
     row_id : ndarray of str, shape (rows of X,), optional
@@ -143,7 +145,8 @@ def stream_input_jacobian(
     Raises
     ------
     InputError
-        If a derivative is NaN or infinite, or for what `input_jacobian` refuses.
+        If a derivative is NaN or infinite, `path` lies in no folder, or for what `input_jacobian`
+        refuses.
     """
     data = Batches(X, rows=rows, transform=transform, batch_size=batch_size)
     positions = np.arange(data.n_rows) if rows is None else np.asarray(rows)
@@ -165,6 +168,7 @@ def stream_input_jacobian(
                 logger.info("input Jacobians: %d of %d rows", done + batch.n, data.n_rows)
             done += batch.n
         quantiles = sink.quantiles(probabilities)
+        sink.keep()
     finally:
         sink.close()
     return JacobianSummary(
@@ -219,16 +223,23 @@ class _Sample:
                 found[:, output, columns] = np.quantile(block, probabilities, axis=0)
         return found
 
+    def keep(self) -> None:
+        pass
+
     def close(self) -> None:
         self._kept.clear()
 
 
 class _File:
-    """All rows in an HDF5 file."""
+    """All rows in an HDF5 file, under another name until it is whole."""
 
     def __init__(self, path: str | PathLike[str], names: np.ndarray) -> None:
         self.n_rows = len(names)
-        self._file = h5py.File(path, "w")
+        self._path = Path(path)
+        if not self._path.parent.is_dir() or self._path.is_dir():
+            raise InputError(f"{path}: expected the name of a file in a folder that exists")
+        self._part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        self._file = h5py.File(self._part, "w")
         text = np.char.encode(names, "utf-8")
         self._file.create_dataset("row_id", data=text, track_times=False)
         self._table: h5py.Dataset | None = None
@@ -252,8 +263,13 @@ class _File:
         logger.info("quantiles of %d rows taken from the file", n_rows)
         return found
 
+    def keep(self) -> None:
+        self._file.close()
+        self._part.replace(self._path)
+
     def close(self) -> None:
         self._file.close()
+        self._part.unlink(missing_ok=True)
 
 
 def _column_blocks(n_rows: int, p: int) -> list[slice]:

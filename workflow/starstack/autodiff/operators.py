@@ -24,6 +24,8 @@ class _CurvatureOperator(LinearOperator):
     def __init__(self, products: Products, *, proved: bool = True) -> None:
         self.products = products
         self.proofs: Proofs | None = prove(products, self.matrix) if proved else None
+        if proved:  # of the first batch only; the loss is one pass over all
+            products.check_finite()
         size = products.parameters.size
         super().__init__(np.dtype(np.float64), (size, size))
 
@@ -63,7 +65,8 @@ class HessianOperator(_CurvatureOperator):
     products : Products
         Model, loss and data.
     proved : bool
-        Prove the products first, see `starstack.autodiff.proofs.prove`.
+        Prove the products first, see `starstack.autodiff.proofs.prove`, and that the loss of all
+        rows is finite.
 
     Attributes
     ----------
@@ -73,7 +76,7 @@ class HessianOperator(_CurvatureOperator):
     Raises
     ------
     InputError
-        If a proof fails.
+        If a proof fails, or the loss is not finite in some row.
 
     Examples
     --------
@@ -97,7 +100,8 @@ class GaussNewtonOperator(_CurvatureOperator):
     products : Products
         Model, loss and data.
     proved : bool
-        Prove the products first, see `starstack.autodiff.proofs.prove`.
+        Prove the products first, see `starstack.autodiff.proofs.prove`, and that the loss of all
+        rows is finite.
 
     Attributes
     ----------
@@ -107,7 +111,7 @@ class GaussNewtonOperator(_CurvatureOperator):
     Raises
     ------
     InputError
-        If a proof fails.
+        If a proof fails, or the loss is not finite in some row.
     """
 
     matrix = "gauss_newton"

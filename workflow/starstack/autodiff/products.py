@@ -213,6 +213,40 @@ class Products:
         """
         return self._matrix_product("gauss_newton_product", v)
 
+    def check_finite(self, *, gradient: bool = False) -> None:
+        """Refuse data at which the loss, or on request its gradient, is NaN or infinite.
+
+        Raises
+        ------
+        InputError
+            Naming the first such row, by its position in the data.
+        """
+        found = self.loss_and_gradient() if gradient else (self.loss(), 0.0)
+        if all(np.isfinite(part).all() for part in found):
+            return
+        for number, batch in enumerate(self.batches):
+            tensors = self._tensors(batch)
+            value, parts = self._compiled["gradient"](*tensors)
+            value, slopes = float(value), [np.asarray(part) for part in parts]
+            if np.isfinite(value) and all(np.isfinite(slope).all() for slope in slopes):
+                continue
+            losses = self.row_loss(tensors[1], self.kernels.outputs(tensors[0]))
+            bad = np.flatnonzero(~np.isfinite(np.asarray(losses)[: batch.n]))
+            start = number * self.batches.batch_size
+            what, where = (
+                ("loss", f"row {start + bad[0]} (batch {number})")
+                if len(bad)
+                else ("gradient", f"rows {start} to {start + batch.n - 1} (batch {number})")
+            )
+            raise InputError(
+                f"the {what} of model '{self.model.name}' is not finite in {where}; look for NaN "
+                "and infinite values in the data and the weights"
+            )
+        raise InputError(
+            f"the loss of model '{self.model.name}' is not finite in its penalties or its sum; "
+            "look for NaN and infinite values in the weights"
+        )
+
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """Return z of the rows of x, shape (n, …)."""
         return self._by_rows("outputs", x)
@@ -241,7 +275,9 @@ class Products:
         return total.times(1.0)
 
     def _matrix_product(self, kernel: str, v: np.ndarray) -> np.ndarray:
-        v = np.asarray(v, dtype=np.float64)
+        v = np.asarray(v)
+        if v.ndim == 2 and not v.shape[1]:
+            raise InputError(f"v has shape {v.shape}; expected at least one column")
         columns = [self.parameters.check(column) for column in (v.T if v.ndim == 2 else [v])]
         stages = [self._staging, *(Staging(self.parameters) for _ in columns[1:])]
         divided = [stage.fill(column) for stage, column in zip(stages, columns, strict=True)]
@@ -254,7 +290,19 @@ class Products:
         if self._penalties:
             for parts, result in zip(divided, results, strict=True):
                 result += self._penalties.hessian_product(parts)
+        if not np.isfinite(results).all():
+            self._explain_not_finite(kernel, v)
         return np.stack(results, axis=1) if v.ndim == 2 else results[0]
+
+    def _explain_not_finite(self, kernel: str, v: np.ndarray) -> None:
+        what = f"{kernel.replace('_', ' ')} of model '{self.model.name}' is not finite"
+        if not np.isfinite(v).all():
+            raise InputError(f"{what}: the vector holds NaN or infinite values")
+        self.check_finite(gradient=True)
+        raise InputError(
+            f"{what} although loss and gradient are; an operation has no second derivative at "
+            "these weights and data, or the vector is too long"
+        )
 
     def _by_rows(self, kernel: str, x: np.ndarray, *args: Any) -> np.ndarray:
         import tensorflow as tf
@@ -320,6 +368,7 @@ def hessian_vector_product(
 
     products = Products(model, loss, data, reduction, **options)
     prove(products, "hessian")
+    products.check_finite()
     return products.hessian_vector_product
 
 
@@ -335,4 +384,5 @@ def gauss_newton_vector_product(
 
     products = Products(model, loss, data, reduction, **options)
     prove(products, "gauss_newton")
+    products.check_finite()
     return products.gauss_newton_vector_product

@@ -11,6 +11,8 @@ from starstack.autodiff.losses import output_hessian, output_hessian_product
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
+    import keras
+
     from starstack.autodiff.products import Products
 
 logger = logging.getLogger(__name__)
@@ -141,7 +143,12 @@ def _in_float64(products: "Products") -> "Products":
         return type(layer).from_config(layer.get_config() | {"dtype": "float64"})
 
     try:
-        model = keras.models.clone_model(products.model, clone_function=copy, recursive=True)
+        model = keras.models.clone_model(
+            products.model,
+            input_tensors=_float64_input(products.model),
+            clone_function=copy,
+            recursive=True,
+        )
         model.set_weights(products.model.get_weights())
         exact = products.of(model)
     except (TypeError, ValueError, NotImplementedError, InputError) as error:
@@ -149,6 +156,16 @@ def _in_float64(products: "Products") -> "Products":
         return products
     same = exact.parameters.shapes == products.parameters.shapes
     return exact if same and exact.parameters.dtype == np.float64 else products
+
+
+def _float64_input(model: "keras.Model") -> "keras.KerasTensor | None":
+    """Return an input that does not round what a float32 one would; None for no change."""
+    import keras
+
+    inputs = getattr(model, "inputs", None)  # a subclassed model has none
+    if not inputs or inputs[0].dtype != "float32":
+        return None
+    return keras.Input(batch_shape=inputs[0].shape, dtype="float64", name=inputs[0].name)
 
 
 def _length(products: "Products") -> float:

@@ -103,7 +103,8 @@ def minimize(
     Raises
     ------
     InputError
-        If the method is unknown, BFGS's matrix would not fit, or the model or data do not do.
+        If the method is unknown, BFGS's matrix would not fit, the model or data do not do, or the
+        loss or its gradient is not finite at the start.
 
     Examples
     --------
@@ -132,6 +133,7 @@ def minimize(
     objective = _Objective(products)
     try:
         parameters.write(start)
+        products.check_finite(gradient=True)
         if METHODS[method].needs_products:
             prove(products, "hessian")
         result = scipy_minimize(
@@ -195,7 +197,8 @@ def inverse_hessian_product(
         curvature = float(direction @ curved)
         if curvature <= 0:
             raise InputError(
-                f"the Hessian is not positive definite (curvature {curvature:.2g} along a "
+                "the Hessian is not positive definite (curvature "
+                f"{curvature / (direction @ direction):.2g} along a unit "
                 "direction): this is no strict minimum; take the Gauss–Newton matrix with a prior"
             )
         step = square / curvature
@@ -329,7 +332,7 @@ def _callback(function: Callable[[OptimizeResult], None]) -> Callable[..., None]
 
 
 def _flat(parameters: Any, x0: "np.ndarray | Sequence[np.ndarray]") -> np.ndarray:
-    one_array = isinstance(x0, np.ndarray) or np.isscalar(x0[0])
+    one_array = isinstance(x0, np.ndarray) or np.isscalar(x0) or not len(x0) or np.isscalar(x0[0])
     return parameters.check(np.asarray(x0), "x0") if one_array else parameters.pack(x0)
 
 

@@ -72,6 +72,7 @@ def check_studies(config: Mapping[str, Any]) -> None:
             _check_meta_learner(spec, study["task"], f"{where}.meta_learners.{learner}")
         for network, spec in study["networks"].items():
             _check_network(spec, config["allowed_packages"], f"{where}.networks.{network}")
+            _check_uncertainty(spec, study["task"], f"{where}.networks.{network}")
         _check_snr_bins(study["snr_bins"], f"{where}.snr_bins")
         if study["projection"]:
             _check_projection(study, config["allowed_packages"], f"{where}.projection")
@@ -263,6 +264,32 @@ def _check_network(spec: Mapping[str, Any], allowed_packages: Sequence[str], whe
     elif build not in ARCHITECTURES:
         known = [*ARCHITECTURES, "the dotted path of a function"]
         raise InputError(f"{where}.build: {unknown('architecture', build, known)}")
+
+
+def _check_uncertainty(spec: Mapping[str, Any], task: str, where: str) -> None:
+    options, training = spec["uncertainty"], spec["training"]
+    if not options["structures"]:
+        return
+    if task != "regression":
+        raise InputError(
+            f"{where}.uncertainty.structures: expected a study of regression, whose predictions "
+            f"have errors in the units of the targets; got {task}: leave structures out"
+        )
+    if not training["validation_fraction"]:
+        raise InputError(
+            f"{where}.training.validation_fraction: expected more than 0 with uncertainty, since "
+            "error bars are calibrated on rows that were not trained on; 0.25 serves"
+        )
+    if training["loss"] not in (None, "mean_squared_error"):
+        raise InputError(
+            f"{where}.training.loss: expected mean_squared_error with uncertainty.structures, "
+            f"whose posterior is that of Gaussian noise; got {training['loss']}"
+        )
+    if options["noise"] == "monte_carlo" and options["noise_draws"] == 1:
+        raise InputError(
+            f"{where}.uncertainty.noise_draws: expected 2 or more with monte_carlo, which takes "
+            "the scatter of the draws; got 1"
+        )
 
 
 def _check_projection(study: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -49,14 +48,16 @@ def plot_projection(rows: pd.DataFrame, regions: pd.DataFrame) -> Figure:
     Parameters
     ----------
     rows, regions : DataFrame
-        projection/rows.csv and projection/regions.csv of one study.
+        projection/rows.csv and projection/regions.csv of one study. With the margins of the
+        regions borders are straight lines; without, they follow the grid.
 
     Returns
     -------
     Figure
         Up to five classes have a colour and a mark each, and regions a tint of the colour; more
-        classes are written by name (at most three letters), regions have borders and large names,
-        and rows that the model gets wrong are vermillion.
+        classes are written by name, or by number and with a key where a name is longer than three
+        letters; regions have borders and large names, and rows that the model gets wrong are
+        vermillion.
 
     Raises
     ------
@@ -91,30 +92,37 @@ def plot_projection(rows: pd.DataFrame, regions: pd.DataFrame) -> Figure:
 
 
 class _Grid:
-    """The regions as a matrix of class numbers."""
+    """The regions as a matrix of class numbers, and their margins."""
 
     def __init__(self, regions: pd.DataFrame, classes: list[str]) -> None:
         self.first = np.array(sorted(unique(regions["first"])))
         self.second = np.array(sorted(unique(regions["second"])))
         numbers = {name: number for number, name in enumerate(classes)}
         coded = regions.assign(code=regions["class"].map(numbers))
-        self.codes = coded.pivot(index="second", columns="first", values="code").to_numpy()
+        if "margin" not in coded:
+            coded["margin"] = 1.0
+        table = coded.pivot(index="second", columns="first", values=["code", "margin"])
+        self.codes = table["code"].to_numpy().astype(int)
+        self._margins = table["margin"].to_numpy()
+
+    def heights(self, number: int) -> np.ndarray:
+        """Give a matrix that is positive in one region, and zero where its borders run.
+
+        Along a grid line from one class to the next the outputs are linear, and so is this.
+        """
+        return np.where(self.codes == number, self._margins, -self._margins)
 
 
 def _draw_marks(axes: Axes, rows: pd.DataFrame, grid: _Grid, classes: list[str]) -> None:
-    colours = ListedColormap([str(_MARKS[number]["color"]) for number in range(len(classes))])
-    axes.pcolormesh(
-        grid.first,
-        grid.second,
-        grid.codes,
-        cmap=colours,
-        vmin=-0.5,
-        vmax=len(classes) - 0.5,
-        alpha=_TINT,
-        shading="nearest",
-        linewidth=0,
-        rasterized=True,
-    )
+    for number in np.unique(grid.codes):
+        axes.contourf(
+            grid.first,
+            grid.second,
+            grid.heights(number),
+            levels=[0, np.inf],
+            colors=[str(_MARKS[number]["color"])],
+            alpha=_TINT,
+        )
     for name, mark in zip(classes, _MARKS, strict=False):
         part = rows[rows["class"] == name]
         axes.plot(part["first"], part["second"], linestyle="none", markersize=3, alpha=0.8, **mark)
@@ -138,21 +146,25 @@ def _draw_marks(axes: Axes, rows: pd.DataFrame, grid: _Grid, classes: list[str])
 
 
 def _draw_names(axes: Axes, rows: pd.DataFrame, grid: _Grid, classes: list[str]) -> None:
+    short = _short_names(classes)
     for number, name in enumerate(classes):
         inside = grid.codes == number
         if inside.any():
+            heights = grid.heights(number)
             axes.contour(
-                grid.first, grid.second, inside, levels=[0.5], colors=[GREY], linewidths=0.6
+                grid.first, grid.second, heights, levels=[0], colors=[GREY], linewidths=0.6
             )
             x, y = _deepest_point(inside, grid)
-            axes.text(x, y, name, ha="center", va="center", fontsize=26, color="#DADADA", zorder=0)
+            axes.text(
+                x, y, short[name], ha="center", va="center", fontsize=26, color="#DADADA", zorder=0
+            )
     for name, predicted, x, y in zip(
         rows["class"], rows["predicted"], rows["first"], rows["second"], strict=True
     ):
         axes.text(
             x,
             y,
-            name[:3],
+            short[name],
             ha="center",
             va="center",
             fontsize=5.5,
@@ -161,6 +173,18 @@ def _draw_names(axes: Axes, rows: pd.DataFrame, grid: _Grid, classes: list[str])
             clip_on=True,
             gid="row",
         )
+    key = [Line2D([], [], linestyle="none", label=f"{short[n]}: {n}") for n in classes]
+    if any(short[name] != name for name in classes):
+        axes.figure.legend(
+            handles=key, loc="outside upper center", ncols=3, handlelength=0, handletextpad=0
+        )
+
+
+def _short_names(classes: list[str]) -> dict[str, str]:
+    """Give each class a name of its own that a mark has room for: its own one, or a number."""
+    if max(map(len, classes)) <= 3:
+        return {name: name for name in classes}
+    return {name: str(number) for number, name in enumerate(classes, 1)}
 
 
 def _deepest_point(inside: np.ndarray, grid: _Grid) -> tuple[float, float]:

@@ -39,8 +39,12 @@ _POINTS = {
     "end, no escape": {"marker": "x", "markersize": 3.5},
     "end": {"marker": "o", "markersize": 2.5},
 }
-# Losses of separable classes without a penalty fall for ever; the axis ends this far down.
+# Losses of separable classes without a penalty fall for ever; the axis ends this far down, as a
+# share of the largest, and the lines leave the panel.
 _DEEPEST = 1e-4
+_ROOM = 30  # above the largest loss, for words
+# A sum of losses below this gives each row a probability above 1/2: the classes are separated.
+_SEPARATED = float(np.log(2))
 
 
 @styled
@@ -57,7 +61,8 @@ def plot_saddle(history: pd.DataFrame, eigenvalues: pd.DataFrame) -> Figure:
     Figure
         One panel of losses per solver, then one of eigenvalues, those of trust-krylov where it is
         among the solvers. Without eigenvalues (of too many parameters) that panel is left out. A
-        run without escape that met a saddle goes on, dashed, to the right edge.
+        run without escape that met a saddle goes on, dashed, to the right edge. Losses that fall
+        for ever leave their panel, which then says so.
 
     Raises
     ------
@@ -67,6 +72,7 @@ def plot_saddle(history: pd.DataFrame, eigenvalues: pd.DataFrame) -> Figure:
     check_table(history, HISTORY, "history")
     check_table(eigenvalues, EIGENVALUES, "eigenvalues", may_be_empty=True)
     check_one_study(history, "history")
+    history = history.reset_index(drop=True)
     settings = list(history.groupby(["alpha", "intercept"], sort=False))
     solvers = unique(history["solver"])
     n_columns = len(solvers) + (not eigenvalues.empty)
@@ -74,11 +80,18 @@ def plot_saddle(history: pd.DataFrame, eigenvalues: pd.DataFrame) -> Figure:
     figure = new_figure(width, 1.15 + 1.75 * len(settings))
     widths = [1.0] * len(solvers) + [1.3] * (n_columns - len(solvers))
     axes = figure.subplots(len(settings), n_columns, squeeze=False, width_ratios=widths)
+    endless = (history["alpha"] == 0) & (history["loss"] < _SEPARATED)
     for line, ((alpha, intercept), part) in enumerate(settings):
-        logarithmic = part["loss"].max() > 30 * max(part["loss"].min(), 1e-300)
+        largest, smallest = part["loss"].max(), part["loss"].min()
+        logarithmic = largest > 30 * max(smallest, 1e-300)
         for column, solver in enumerate(solvers):
             panel = axes[line, column]
-            _draw_losses(panel, part[part["solver"] == solver], logarithmic=logarithmic)
+            shown = part["solver"] == solver
+            _draw_losses(panel, part[shown], logarithmic=logarithmic)
+            if smallest < _DEEPEST * largest:
+                panel.set_ylim(_DEEPEST * largest, _ROOM * largest)
+            if endless[part.index][shown].any():
+                _write_no_minimum(panel)
             if line == 0:
                 panel.set_title(label(solver))
             if line == len(settings) - 1:
@@ -101,7 +114,13 @@ def plot_saddle(history: pd.DataFrame, eigenvalues: pd.DataFrame) -> Figure:
     footnote(
         figure,
         "A fit that stays at a saddle has a negative eigenvalue at its end (×). Iterations are on "
-        "a logarithmic axis from 1 on, eigenvalues on one that is linear near zero.",
+        "a logarithmic axis from 1 on, eigenvalues on one that is linear near zero."
+        + (
+            " No minimum: the classes are separable and there is no penalty, so the loss falls for "
+            "ever, and lines leave their panel."
+            if endless.any()
+            else ""
+        ),
     )
     return figure
 
@@ -118,7 +137,7 @@ def _draw_losses(axes: Axes, history: pd.DataFrame, *, logarithmic: bool) -> Non
             if escape == "no":  # stays where it is
                 iteration, loss = [*iteration, end], [*loss, loss[-1]]
             if logarithmic:
-                loss = np.maximum(loss, _DEEPEST * history["loss"].max())
+                loss = np.maximum(loss, 1e-300)  # a logarithmic axis drops zeros
             style = _STARTS.get(init, {"color": GREY}) | _ESCAPES[escape]
             axes.plot(iteration, loss, **style)
     axes.set_xscale("symlog", linthresh=1)
@@ -126,6 +145,19 @@ def _draw_losses(axes: Axes, history: pd.DataFrame, *, logarithmic: bool) -> Non
     axes.set_xlim(-0.05, end)
     if logarithmic:
         axes.set_yscale("log")
+
+
+def _write_no_minimum(axes: Axes) -> None:
+    axes.text(
+        0.97,
+        0.97,
+        "no minimum: the\nloss falls for ever",
+        transform=axes.transAxes,
+        fontsize=6,
+        color=GREY,
+        ha="right",
+        va="top",
+    )
 
 
 def _draw_eigenvalues(axes: Axes, eigenvalues: pd.DataFrame) -> None:

@@ -33,10 +33,12 @@ from starstack.projection.objective import JointObjective, Layout
 from starstack.projection.saddle import Curvature
 from starstack.projection.separation import is_separable
 
-# Singular values and eigenvalues below this share of the largest one count as zero, eigenvalues
-# also below ten times the norm of the gradient, see `Curvature.is_negative`.
-RANK_TOLERANCE = 1e-6
-NULL_TOLERANCE = 1e-6
+# Eigenvalues below this share of the largest one count as zero, and those below ten times the norm
+# of the gradient, see `Curvature.is_negative`.
+NULL_TOLERANCE = 1e-9
+# Curvature goes with the square of what W, V and X hold in a direction, so their singular values
+# count as zero below the root of it. At 10⁻⁶ a column that the penalty drives to zero counted.
+RANK_TOLERANCE = NULL_TOLERANCE**0.5
 # Up to this many parameters the whole Hessian is computed, to count its null directions.
 DENSE_LIMIT = 300
 
@@ -67,8 +69,8 @@ def certify(
             without a penalty: the loss falls for ever), "not converged", or "minimum". With
             fewer columns than the unlimited optimum has, there may be lower ones.
         ``has_minimum``
-            False if the classes are separable (by the projection found, if there are several) and
-            there is no penalty.
+            False if there is no penalty and the classes are separable: by their features, if the
+            rank is no constraint (two classes, or L ≥ min(F, C − 1)), else by the projection found.
         ``loss``, ``gradient_norm``, ``smallest_eigenvalue``, ``largest_eigenvalue``,
         ``eigenvalue_error``
             Of the loss, its gradient and its Hessian; the error is the residual of the smallest
@@ -78,8 +80,10 @@ def certify(
             them, in units of the largest eigenvalue.
         ``null_directions_derived``, ``null_directions_found``
             The dimension of the Hessian's null space, from ranks and from eigenvalues; found is −1
-            for more than `DENSE_LIMIT` parameters. They agree at a minimum; a saddle may have
-            further eigenvalues of zero, and where the loss falls for ever all of them fade.
+            for more than `DENSE_LIMIT` parameters. They agree at a minimum that `minimise` has
+            refined, unless an eigenvalue or a singular value is zero by chance: as they are where
+            a singular value of ∂f/∂(W V) beyond those of the product equals α. A saddle may have
+            further ones, and where the loss falls for ever all of them fade.
         ``product_rank``, ``nuclear_norm``, ``matching_c``
             Of W V; the C of an ordinary logistic regression with the same coefficients (two
             classes), or NaN.
@@ -92,6 +96,7 @@ def certify(
     norm = float(np.linalg.norm(gradient))
     W, V, _ = layout.unpack(flat)
     singular = np.linalg.svd(W @ V, compute_uv=False)
+    resolved = _without_negligible_columns(objective, flat)
     dual = float(np.linalg.norm(objective.product_gradient(flat), 2))
     stationary = norm <= gtol
     has_minimum = alpha > 0 or not _falls_for_ever(objective, flat)
@@ -103,7 +108,7 @@ def certify(
         status = "no minimum"
     else:
         status = "minimum" if stationary else "not converged"
-    directions = gauge_directions(flat, layout, penalised=alpha > 0)
+    directions = gauge_directions(resolved, layout, penalised=alpha > 0)
     residuals = [objective.hessian_vector_product(flat, q) for q in directions.T]
     scale = max(curvature.scale, np.finfo(float).tiny)
     return {
@@ -114,13 +119,13 @@ def certify(
         "smallest_eigenvalue": curvature.smallest,
         "largest_eigenvalue": curvature.largest,
         "eigenvalue_error": curvature.error,
-        "gauge_directions": gauge_count(flat, layout, penalised=alpha > 0),
+        "gauge_directions": gauge_count(resolved, layout, penalised=alpha > 0),
         "gauge_residual": float(np.linalg.norm(residuals, axis=1).max() / scale)
         if residuals
         else 0.0,
-        "null_directions_derived": null_count(objective, flat, gtol=gtol),
+        "null_directions_derived": null_count(objective, resolved, gtol=gtol),
         "null_directions_found": _count_null(objective, flat, NULL_TOLERANCE * scale + 10 * norm),
-        "product_rank": _rank(singular),
+        "product_rank": _product_rank(objective, singular),
         "nuclear_norm": float(singular.sum()),
         "matching_c": matching_c(W @ V, alpha) if layout.n_outputs == 1 else float("nan"),
         "dual_norm": dual,
@@ -205,15 +210,44 @@ def null_count(objective: JointObjective, flat: np.ndarray, *, gtol: float) -> i
 def _falls_for_ever(objective: JointObjective, flat: np.ndarray) -> bool:
     """Tell whether the loss without a penalty falls for ever.
 
-    For two classes any rank can follow a separating direction. For more, the projection that was
-    found must separate: that another one of the same rank would is not excluded.
+    But for a shift of all outputs any coefficients of C classes have rank C − 1 at most. A smaller
+    L leaves open whether another projection than the one found separates.
     """
-    fit_intercept = objective.layout.fit_intercept
-    features = objective.X
-    if objective.layout.n_outputs > 1:
-        W, _, _ = objective.layout.unpack(flat)
-        features = features @ W
-    return is_separable(features, objective.Y, objective.sample_weight, fit_intercept=fit_intercept)
+    if objective.separates(flat):  # a linear programme of many rows and classes takes long
+        return True
+    layout, features = objective.layout, objective.X
+    if layout.n_outputs > 1 and layout.rank < min(layout.n_features, layout.n_outputs - 1):
+        features = features @ layout.unpack(flat)[0]
+    return is_separable(
+        features, objective.Y, objective.sample_weight, fit_intercept=layout.fit_intercept
+    )
+
+
+def _smallest_length(objective: JointObjective) -> float:
+    """Compute what a singular value of a factor must exceed to count, however small the factor.
+
+    Coefficients of 1/‖x‖ move the outputs by about one, so factors are measured by 1/√‖x‖.
+    """
+    weight = objective.sample_weight
+    mean_square = weight @ np.sum(objective.X**2, axis=1) / weight.sum()
+    return RANK_TOLERANCE / max(mean_square**0.25, 1e-100)
+
+
+def _without_negligible_columns(objective: JointObjective, flat: np.ndarray) -> np.ndarray:
+    """Set singular values of W and V to zero that stand for none, so that ranks can be read."""
+    W, V, b = objective.layout.unpack(flat)
+    kept = []
+    for factor in (W, V):
+        left, singular, right = np.linalg.svd(factor, full_matrices=False)
+        least = max(_smallest_length(objective), RANK_TOLERANCE * singular.max(initial=0.0))
+        kept.append((left * np.where(singular > least, singular, 0.0)) @ right)
+    return objective.layout.pack(*kept, b)
+
+
+def _product_rank(objective: JointObjective, singular: np.ndarray) -> int:
+    """Count singular values of W V; in balanced factors each is the square of theirs."""
+    least = max(_smallest_length(objective) ** 2, NULL_TOLERANCE * singular.max(initial=0.0))
+    return int(np.count_nonzero(singular > least))
 
 
 def _count_null(objective: JointObjective, flat: np.ndarray, tolerance: float) -> int:
@@ -224,9 +258,6 @@ def _count_null(objective: JointObjective, flat: np.ndarray, tolerance: float) -
 
 
 def _matrix_rank(matrix: np.ndarray) -> int:
-    return _rank(np.linalg.svd(matrix, compute_uv=False))
-
-
-def _rank(singular: np.ndarray) -> int:
+    singular = np.linalg.svd(matrix, compute_uv=False)
     largest = singular.max(initial=0.0)
     return int(np.count_nonzero(singular > RANK_TOLERANCE * largest)) if largest > 0 else 0

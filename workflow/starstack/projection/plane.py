@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from starstack.errors import InputError
-from starstack.projection.objective import output_probabilities
 from starstack.projection.projected_logistic import ProjectedLogisticRegression
 
 # Columns of the projection shorter than this share of the longest count as zero.
@@ -41,7 +40,9 @@ def project_rows(
         ``row_id``, ``class``, ``predicted``, ``first``, ``second`` (coordinates) and ``axis``: what
         the second axis is, "learned" or "rest".
     regions : DataFrame
-        ``first``, ``second`` of a grid and the ``class`` there.
+        ``first``, ``second`` of a grid, the ``class`` there, and its ``margin``: by how much its
+        output exceeds that of the next class. Outputs are linear, so that borders of two classes
+        can be drawn straight through the points between which the margin is zero.
 
     Raises
     ------
@@ -89,12 +90,15 @@ def _regions(fitted: ProjectedLogisticRegression, plane: np.ndarray, learned: bo
     axes = [np.linspace(low[i] - pad[i], high[i] + pad[i], _GRID) for i in (0, 1)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     seen = grid if learned else grid * [1.0, 0.0]
-    probabilities = output_probabilities(seen @ fitted.weights_ + fitted.intercept_)
-    codes = (
-        (probabilities[:, 0] > 0.5).astype(int)
-        if probabilities.shape[1] == 1
-        else probabilities.argmax(axis=1)
-    )
+    outputs = seen @ fitted.weights_ + fitted.intercept_
+    if outputs.shape[1] == 1:
+        outputs = np.column_stack([np.zeros(len(outputs)), outputs])
+    next_best, best = np.sort(outputs, axis=1)[:, -2:].T
     return pd.DataFrame(
-        {"first": grid[:, 0], "second": grid[:, 1], "class": fitted.classes_[codes]}
+        {
+            "first": grid[:, 0],
+            "second": grid[:, 1],
+            "class": fitted.classes_[outputs.argmax(axis=1)],
+            "margin": best - next_best,
+        }
     )

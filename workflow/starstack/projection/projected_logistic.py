@@ -70,7 +70,8 @@ class ProjectedLogisticRegression(
         Iterations of the solver, over all escapes.
     tol : float
         A point is stationary if the norm of the gradient, divided by the sum of the rows' weights,
-        does not exceed it.
+        does not exceed it. A minimum is then refined by at most five Newton steps, as far as
+        rounding and `max_iter` allow.
     random_state : int, RandomState or None
         Seed of the first factors, and of the search for negative curvature.
 
@@ -85,7 +86,7 @@ class ProjectedLogisticRegression(
     coef_ : ndarray of shape (C, F)
         (W V)ᵀ, as scikit-learn lays it out.
     intercept_ : ndarray of shape (C,)
-        b; zeros without one.
+        b, of mean zero for more than two classes; zeros without one.
     history_ : dict of str to ndarray
         ``loss`` and ``gradient_norm`` at the start, after each iteration and after each escape.
     saddle_ : list of dict
@@ -182,7 +183,7 @@ class ProjectedLogisticRegression(
         if len(present) < 2:
             raise InputError(
                 f"{type(self).__name__} needs rows of at least two classes, got one class: "
-                f"{self.classes_[present[0]]!r}"
+                f"{self.classes_.tolist()[present[0]]!r}"
             )
         one_hot = np.eye(len(self.classes_))[codes]
         objective = JointObjective(
@@ -210,7 +211,9 @@ class ProjectedLogisticRegression(
         )
         self.certificates_ = certify(objective, flat, curvature, gtol=gtol)
         W, V, b = layout.unpack(balance(flat, layout))
-        self.projection_, self.weights_, self.intercept_ = W, V, b.copy()
+        self.projection_, self.weights_ = W, V
+        # The softmax does not see the mean, and Newton steps let it drift by rounding.
+        self.intercept_ = b - b.mean() if layout.n_outputs > 1 else b.copy()
         self.coef_ = (W @ V).T
         self.history_ = {
             "loss": np.array(trace.losses),

@@ -29,6 +29,11 @@ _SMALLEST_STEP = 1e-20
 # A fall of the loss by less than this share of it is rounding.
 _STALL = 1e-15
 _NEWTON_STEPS = 5
+_MOST_PRODUCTS = 1000  # of one Newton step
+# A minimum is refined until the gradient is this share of what was asked for: at 10⁻⁶ per row, the
+# default of `tol`, coefficients were wrong by 4·10⁻⁵ and columns that the penalty drives to zero
+# still had a length of 10⁻³.
+_REFINED = 1e-6
 
 
 @dataclass(eq=False)
@@ -169,28 +174,35 @@ class _Last:
 def _polish(
     objective: JointObjective, flat: np.ndarray, gtol: float, max_iter: int, trace: Trace
 ) -> np.ndarray:
-    """Take Newton steps that are judged by the gradient, where rounding hides the fall of the loss.
+    """Take Newton steps where rounding hides the fall of the loss, to the smallest gradient met.
 
-    MINRES solves for the step, since along the gauge the Hessian is singular.
+    MINRES solves for the step, since along the gauge the Hessian is singular. Where features are
+    large the norm of the gradient can grow in the first step, while the loss falls.
     """
     loss, gradient = objective.value_and_gradient(flat)
+    met = [(flat, loss, gradient)]
     for _ in range(min(_NEWTON_STEPS, max_iter)):
+        flat, loss, gradient = met[-1]
         if np.linalg.norm(gradient) <= gtol:
             break
-        at = flat
         hessian = LinearOperator(
             (objective.size, objective.size),
-            matvec=lambda v, at=at: objective.hessian_vector_product(at, np.ravel(v)),
+            matvec=lambda v, at=flat: objective.hessian_vector_product(at, np.ravel(v)),
             dtype=np.float64,
         )
-        step, _ = minres(hessian, -gradient, rtol=1e-8, maxiter=2 * objective.size)
+        steps = min(2 * objective.size, _MOST_PRODUCTS)
+        step, _ = minres(hessian, -gradient, rtol=1e-8, maxiter=steps)
         new_loss, new_gradient = objective.value_and_gradient(flat + step)
-        same = new_loss <= loss + 100 * _STALL * max(abs(loss), 1.0)
-        if not (same and np.linalg.norm(new_gradient) < np.linalg.norm(gradient)):
+        rounding = 100 * _STALL * max(abs(loss), 1.0)
+        lower = new_loss < loss - rounding
+        flatter = np.linalg.norm(new_gradient) < np.linalg.norm(gradient)
+        if not (lower or (flatter and new_loss <= loss + rounding)):
             break
-        flat, loss, gradient = flat + step, new_loss, new_gradient
+        met.append((flat + step, new_loss, new_gradient))
+    best = int(np.argmin([np.linalg.norm(gradient) for _, _, gradient in met]))
+    for _, loss, gradient in met[1 : best + 1]:
         trace.add(loss, gradient)
-    return flat
+    return met[best][0]
 
 
 def minimise(
@@ -204,6 +216,8 @@ def minimise(
     seed: int = 0,
 ) -> tuple[np.ndarray, Curvature, Trace]:
     """Run a solver, and look at the curvature of each point at which it stops.
+
+    Newton steps then refine a minimum as far as rounding allows, to 10⁻⁶ of `gtol` at most.
 
     Parameters
     ----------
@@ -249,6 +263,10 @@ def minimise(
             break
         if not curvature.is_negative(norm):
             trace.message = "stationary, and the curvature is nowhere negative"
+            left = max_iter - trace.n_iter
+            refined = _polish(objective, flat, _REFINED * gtol, left, trace)
+            if refined is not flat:
+                flat, curvature = refined, extreme_curvature(objective, refined, seed=seed)
             break
         saddle = {
             "iteration": trace.n_iter,

@@ -18,7 +18,8 @@ def read_budget_table(path: str | Path) -> pd.DataFrame:
         If columns are missing.
     """
     table = read_table(path, "error_budget")
-    header = pd.read_csv(path, nrows=0, encoding="utf-8").columns
-    names = [name for name in header if name.startswith(CORRELATION)]
-    correlations = pd.read_csv(path, usecols=names, encoding="utf-8", float_precision="round_trip")
-    return table.join(correlations[names])
+    text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    for name in text.columns:
+        if name.startswith(CORRELATION):
+            table[name] = text[name].replace("", "nan").astype(float)
+    return table

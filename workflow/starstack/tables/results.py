@@ -160,6 +160,7 @@ RESULT_TABLES: dict[str, dict[str, type]] = {
         "first": float,
         "second": float,
         "class": str,
+        "margin": float,
     },
     "error_budget": {
         "study": str,

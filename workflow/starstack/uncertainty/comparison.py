@@ -26,6 +26,7 @@ from starstack.uncertainty.noise_of_rows import RowCovariances
 from starstack.uncertainty.stack_folds import predict_by_folds
 
 FIRST_ORDER, WITHOUT_WEIGHTS = "J Σ Jᵀ + intrinsic", "noise + intrinsic"
+WORDS = {"gaussian": "recalibrated", "student_t": "Student t", "empirical": "empirical law"}
 SPLIT_CONFORMAL, CV_PLUS = "split conformal", "CV+"
 
 
@@ -104,7 +105,7 @@ def network_tables(
         by = test.bin_by(of_test)
         stretched = fitted.covariance(of_test, by)
         z = standardised(test.errors, stretched)
-        name = f"{method}, {distribution.replace('_', ' ')}"
+        name = f"{method}, {WORDS[distribution]}"
         judge(name, stretched, fitted.pit(z, by), fitted.log_density(z, by))
     if budgets:
         first = [budget.standard_deviations("total") for budget in next(iter(budgets.values()))]
@@ -112,6 +113,50 @@ def network_tables(
         table = interval_table(test.observed, intervals, names, snr=test.snr, snr_bins=snr_bins)
         tables["calibration"].append(table.assign(method=SPLIT_CONFORMAL))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def baseline_table(
+    known: Predicted,
+    test: Predicted,
+    of_known: np.ndarray,
+    of_test: np.ndarray,
+    *,
+    name: str,
+    distribution: str,
+    n_bins: int,
+    names: Sequence[str],
+    snr_bins: Sequence[float],
+) -> pd.DataFrame:
+    """Judge the covariances of a baseline on its test rows.
+
+    Parameters
+    ----------
+    known, test : Predicted
+        Calibration rows and test rows, by the baseline's own predictions.
+    of_known, of_test : ndarray of shape (n, k, k)
+        Its covariances.
+    name : str
+        Of the baseline.
+    distribution, n_bins, names, snr_bins
+        As for `network_tables`.
+
+    Returns
+    -------
+    DataFrame
+        As `starstack.uncertainty.calibration.calibration_table`, with the column ``method``: the
+        baseline as it is, and after the recalibration that networks have.
+    """
+    arguments = {"snr": test.snr, "snr_bins": snr_bins}
+    tables = [calibration_table(test.errors, of_test, names, **arguments).assign(method=name)]
+    if distribution != NONE:
+        fitted = recalibrate(known, of_known, distribution=distribution, n_bins=n_bins)
+        by = test.bin_by(of_test)
+        stretched = fitted.covariance(of_test, by)
+        z = standardised(test.errors, stretched)
+        laws = {"pit": fitted.pit(z, by), "log_density": fitted.log_density(z, by)}
+        table = calibration_table(test.errors, stretched, names, **arguments, **laws)
+        tables.append(table.assign(method=f"{name}, {WORDS[distribution]}"))
+    return pd.concat(tables, ignore_index=True)
 
 
 def stack_table(

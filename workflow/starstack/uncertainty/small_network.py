@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from starstack.autodiff.batches import Batches
 from starstack.curvature.hyperparameters import residual_noise
 from starstack.curvature.posterior import Posterior
 from starstack.curvature.structures import laplace
@@ -19,9 +18,9 @@ from starstack.seeds import derive_seed
 from starstack.uncertainty.network_rows import draw_rows, read_blocks, scaled_batches
 
 STRUCTURES = ("block", "ekfac", "kfac", "last_layer", "diagonal", "low_rank")
-COMPONENTS, UNITS, ROWS, LOW_RANK = 12, (12, 8), 2000, 60
+COMPONENTS, UNITS, ROWS = 12, (12, 8), 2000
 OPTIONS = TrainingOptions(
-    epochs=60,
+    epochs=30,
     batch_size=64,
     learning_rate=0.01,
     schedule="cosine",
@@ -92,8 +91,10 @@ def fit_small(
     fit, held_out = validation_rows(components, everything, OPTIONS.validation_fraction, own)
     data = scaled_batches(network, components, fit)
     noise = residual_noise(network.model, scaled_batches(network, components, held_out))
+    # Half of the directions; the others have the prior's precision alone.
+    options = {"low_rank": {"rank": network.model.count_params() // 2, "seed": seed}}
     posteriors = {
-        name: laplace(network.model, data, structure=name, noise=noise, **_options(name, seed))
+        name: laplace(network.model, data, structure=name, noise=noise, **options.get(name, {}))
         for name in ("exact", *STRUCTURES)
     }
     return network, components, posteriors
@@ -101,11 +102,5 @@ def fit_small(
 
 def rows_to_predict(network: FittedNetwork, components: Dataset, n: int, seed: int) -> np.ndarray:
     """Draw rows, scaled as the network takes them."""
-    data: Batches = scaled_batches(
-        network, components, draw_rows(np.arange(components.n_rows), n, seed)
-    )
+    data = scaled_batches(network, components, draw_rows(np.arange(components.n_rows), n, seed))
     return np.concatenate([batch.x[: batch.n] for batch in data])
-
-
-def _options(structure: str, seed: int) -> dict[str, int]:
-    return {"rank": LOW_RANK, "seed": seed} if structure == "low_rank" else {}

@@ -1,0 +1,135 @@
+"""Rows, posteriors and noise of a small network, against arithmetic by hand."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from starstack.curvature.structures import laplace
+from starstack.data.dataset import Dataset
+from starstack.networks.persistence import FittedNetwork
+from starstack.networks.scaling import Scaler
+from starstack.splits.split import Split
+from starstack.uncertainty.network_rows import (
+    draw_rows,
+    rows_of_network,
+    scaled_batches,
+    scaler_digest,
+    weights_covariance,
+)
+from starstack.uncertainty.noise_of_rows import (
+    noise_of_rows,
+    read_covariances,
+    write_covariances,
+)
+
+N, WIDTH = 60, 4
+RNG = np.random.default_rng(8)
+SLOPE = np.array([[1.0, -2.0], [0.5, 0.0], [0.0, 1.0], [3.0, 0.2]])
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    X = RNG.normal(5, 2, size=(N, WIDTH))
+    error = RNG.uniform(0.1, 0.3, size=(N, WIDTH))
+    error[3, 1] = np.inf
+    return Dataset(
+        "d",
+        "regression",
+        X,
+        X @ SLOPE * [100.0, 1.0] + 4000,
+        np.array([f"r{i}" for i in range(N)]),
+        tuple("abcd"),
+        ("teff", "logg"),
+        X_error=error,
+        X_noiseless=X + 0.01,
+    )
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A linear network: y = 4000 + diag(100, 1) SLOPEᵀ x, in scaled units inside."""
+    model = keras.Sequential(
+        [keras.Input((WIDTH,), dtype="float64"), keras.layers.Dense(2, dtype="float64")]
+    )
+    inputs, targets = (
+        Scaler(np.full(WIDTH, 5.0), 2.0),
+        Scaler(np.array([4000.0, 10.0]), [50.0, 3.0]),
+    )
+    kernel = 2.0 * SLOPE * [100.0, 1.0] / [50.0, 3.0]
+    bias = (5.0 * SLOPE.sum(axis=0) * [100.0, 1.0] + 4000 - targets.mean) / [50.0, 3.0]
+    model.set_weights([kernel, bias])
+    return FittedNetwork(model, "regression", ("teff", "logg"), (), (WIDTH,), inputs, targets)
+
+
+def test_the_network_of_this_test_is_what_it_says(network, dataset):
+    np.testing.assert_allclose(network.predict(dataset.X), dataset.y, rtol=1e-9)
+
+
+def test_draws_are_some_of_the_rows_and_the_same_each_time():
+    rows = np.arange(10, 100)
+    drawn = draw_rows(rows, 30, seed=1)
+    assert len(set(drawn.tolist())) == 30
+    assert set(drawn.tolist()) < set(rows.tolist())
+    assert (np.diff(drawn) > 0).all()
+    np.testing.assert_array_equal(drawn, draw_rows(rows, 30, seed=1))
+    assert not np.array_equal(drawn, draw_rows(rows, 30, seed=2))
+    np.testing.assert_array_equal(draw_rows(rows, 200, seed=1), rows)
+
+
+def test_fit_calibration_and_test_rows_share_none(dataset):
+    is_test = np.arange(N) % 4 == 0
+    folds = np.where(is_test, 0, 1 + np.arange(N) % 2)[:, None]
+    rows = rows_of_network(dataset, Split(dataset.row_id, is_test, folds, "partition"), 0.2, seed=3)
+    parts = [rows.fit, rows.calibration, rows.test]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(N))
+    assert rows.test.tolist() == np.flatnonzero(is_test).tolist()
+    assert len(rows.calibration) == round(0.2 * (~is_test).sum())
+
+
+def test_rows_that_stand_for_more_count_for_them(network, dataset):
+    rows = np.arange(0, N, 3)
+    data = scaled_batches(network, dataset, rows, stand_for=N)
+    assert data.total_weight == pytest.approx(N)
+    batch = next(iter(data))
+    np.testing.assert_allclose(batch.x, (dataset.X[rows] - 5) / 2)
+    np.testing.assert_allclose(batch.y, (dataset.y[rows] - [4000, 10]) / [50, 3])
+
+
+def test_the_covariance_of_the_weights_is_in_the_units_of_the_targets(network, dataset):
+    rows, noise, delta = np.arange(40), np.array([0.5, 2.0]), 3.0
+    posterior = laplace(
+        network.model,
+        scaled_batches(network, dataset, rows),
+        structure="kfac",
+        noise=noise,
+        prior_precision=delta,
+    )
+    found = weights_covariance(posterior, network, dataset, np.arange(40, N))
+    # One linear layer: (Σ a aᵀ / σ² + δ)⁻¹ of each output, a with the one of the bias.
+    a = np.hstack([(dataset.X - 5) / 2, np.ones((N, 1))])
+    for output, scale in enumerate((50.0, 3.0)):
+        precision = a[rows].T @ a[rows] / noise[output] ** 2 + delta * np.eye(WIDTH + 1)
+        expected = np.einsum("ni,ij,nj->n", a[40:], np.linalg.inv(precision), a[40:])
+        np.testing.assert_allclose(found[:, output, output], scale**2 * expected, rtol=1e-8)
+
+
+def test_the_noise_of_a_linear_network_and_its_file(network, dataset, tmp_path):
+    rows = np.array([2, 3, 30])
+    found = noise_of_rows(network, dataset, rows, np.arange(40), n_components=2, seed=1)
+    jacobian = (SLOPE * [100.0, 1.0]).T
+    variance = np.where(np.isfinite(dataset.X_error), dataset.X_error, 0)[rows] ** 2
+    expected = np.einsum("kp,np,lp->nkl", jacobian, variance, jacobian)
+    np.testing.assert_allclose(found.noise, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.at_observed, expected, rtol=1e-5)
+    write_covariances(found, tmp_path / "noise.h5", {"rule": "propagate_noise"})
+    again = read_covariances(tmp_path / "noise.h5").of(np.array(["r30", "r2"]))
+    np.testing.assert_array_equal(again.noise, found.noise[[2, 0]])
+
+
+def test_other_scales_have_another_digest(network):
+
+    other = dataclasses.replace(network, input_scaler=Scaler(np.full(WIDTH, 5.0), 2.1))
+    assert scaler_digest(other) != scaler_digest(network)
+    assert scaler_digest(network) == scaler_digest(dataclasses.replace(network))

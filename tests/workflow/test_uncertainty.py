@@ -1,0 +1,138 @@
+"""A study whose network gets error bars: what it leaves, and that the parts belong together."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from starstack.uncertainty.budget import load_budget
+
+CONFIG = {
+    "seed": 5,
+    "studies": {
+        "small-spectra": {
+            "task": "regression",
+            "data": {"source": "simulated-spectra", "n_stars": 600, "pixel_step": 40},
+            "split": {"n_folds": 2, "test_size": 0.3},
+            "snr_bins": [20, 80, 300],
+            "base_models": {"ridge": {"class": "sklearn.linear_model.Ridge", "job": "per_model"}},
+            "meta_learners": {"ridge-stack": {"class": "ridge"}},
+            "networks": {
+                "dense": {
+                    "build": "dense",
+                    "build_params": {"units": [16]},
+                    "training": {
+                        "epochs": 20,
+                        "batch_size": 32,
+                        "learning_rate": 0.005,
+                        "validation_fraction": 0.4,
+                        "noise": True,
+                    },
+                    "uncertainty": {
+                        "structures": ["kfac", "last_layer"],
+                        "noise_components": 20,
+                        "recalibration": "gaussian",
+                        "recalibration_bins": 1,
+                        "spectrum_rows": 64,
+                        "spectrum_steps": 10,
+                        "cramer_rao_rows": 40,
+                    },
+                }
+            },
+        }
+    },
+}
+RESULTS = "results/small-spectra"
+TARGETS = (
+    f"{RESULTS}/tables/calibration.csv",
+    f"{RESULTS}/figures/coverage.dense.pdf",
+    f"{RESULTS}/figures/error_budget.dense.pdf",
+)
+DENSE = f"{RESULTS}/networks/dense"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, project_class):
+    project = project_class(tmp_path_factory.mktemp("uncertainty") / "project", CONFIG)
+    project.run(*TARGETS)
+    return project
+
+
+def rows(project, file):
+    with (project.folder / file).open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_budget_is_the_sum_of_its_parts_for_every_test_row(project):
+    table = rows(project, f"{DENSE}.kfac.budget.csv")
+    split = rows(project, f"{RESULTS}/split.csv")
+    test = {row["row_id"] for row in split if row["set"] == "test"}
+    assert {row["row_id"] for row in table} == test
+    assert len(table) == 3 * len(test)
+    for row in table:
+        parts = [float(row[name]) for name in ("noise", "weights", "intrinsic")]
+        assert np.hypot(np.hypot(*parts[:2]), parts[2]) == pytest.approx(float(row["total"]))
+        assert 0 < float(row["half_width_68"]) < float(row["half_width_95"])
+    assert {(row["output"], row["unit"]) for row in table} == {
+        ("teff", "K"),
+        ("logg", "dex"),
+        ("fe_h", "dex"),
+    }
+
+
+def test_calibration_rows_are_neither_trained_nor_tested_on(project):
+    test, known = (
+        set(load_budget(project.folder / f"{DENSE}.kfac.{kind}.h5").row_id.tolist())
+        for kind in ("budget", "calibration")
+    )
+    training = {
+        row["row_id"] for row in rows(project, f"{RESULTS}/split.csv") if row["set"] == "train"
+    }
+    assert not test & known
+    assert known < training
+    assert len(known) == round(0.4 * len(training))
+    record = json.loads((project.folder / f"{DENSE}.kfac.json").read_text())
+    assert record["n_rows"] == len(training) - len(known)
+
+
+def test_every_method_is_judged_on_the_same_rows(project):
+    table = rows(project, f"{RESULTS}/evaluation/calibration.csv")
+    overall = [r for r in table if r["snr"] == "all" and r["statistic"] == "coverage_68"]
+    assert {(r["estimator"], r["method"]) for r in overall} == {
+        ("dense", "J Σ Jᵀ + intrinsic"),
+        ("dense", "noise + intrinsic"),
+        ("dense", "kfac"),
+        ("dense", "kfac, recalibrated"),
+        ("dense", "last_layer"),
+        ("dense", "last_layer, recalibrated"),
+        ("dense", "split conformal"),
+        ("ridge-stack", "CV+"),
+    }
+    assert {int(r["n"]) for r in overall} == {180}
+    # Of 180 rows, six standard errors and what 168 calibration rows leave open.
+    worst = [r for r in overall if abs(float(r["value"]) - 0.68) > 0.25]
+    assert not worst, worst
+
+
+def test_what_is_not_known_makes_the_bound_larger_and_the_inequality_holds(project):
+    table = rows(project, f"{RESULTS}/evaluation/cramer_rao.csv")
+    bound = {
+        (r["bound"], r["output"], r["snr"]): float(r["value"])
+        for r in table
+        if r["statistic"] == "rms_bound"
+    }
+    known = [key for key in bound if key[0] == "known physics"]
+    assert len(known) * 2 == len(bound) > 0
+    for _, output, snr in known:
+        assert bound["unknown nuisances", output, snr] > bound["known physics", output, snr] > 0
+    (found,) = rows(project, f"{RESULTS}/evaluation/cramer_rao_inequality.csv")
+    assert float(found["least_excess"]) > -1e-6
+
+
+def test_eigenvalues_fall_and_the_two_traces_agree(project):
+    table = rows(project, f"{DENSE}.eigenvalues.csv")
+    values = [float(r["value"]) for r in table if r["quantity"] == "eigenvalue"]
+    assert values == sorted(values, reverse=True)
+    traces = {r["quantity"]: float(r["value"]) for r in table if r["quantity"].startswith("trace")}
+    assert traces["trace"] == pytest.approx(traces["trace_by_quadrature"], rel=1e-3)
