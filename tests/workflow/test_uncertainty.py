@@ -136,3 +136,36 @@ def test_eigenvalues_fall_and_the_two_traces_agree(project):
     assert values == sorted(values, reverse=True)
     traces = {r["quantity"]: float(r["value"]) for r in table if r["quantity"].startswith("trace")}
     assert traces["trace"] == pytest.approx(traces["trace_by_quadrature"], rel=1e-3)
+
+
+def test_a_table_without_noise_and_without_a_stack_gets_error_bars(make_project):
+    """Neither S/N nor pixel errors nor a stack: their parts are left out, not failed over."""
+    project = make_project(
+        {
+            "seed": 1,
+            "studies": {
+                "diabetes": {
+                    "task": "regression",
+                    "data": {"source": "scikit-learn", "loader": "load_diabetes"},
+                    "networks": {
+                        "dense": {
+                            "build": "dense",
+                            "build_params": {"units": [8]},
+                            "training": {"epochs": 8, "batch_size": 32, "validation_fraction": 0.4},
+                            "uncertainty": {
+                                "structures": ["last_layer"],
+                                "recalibration": "gaussian",
+                                "recalibration_bins": 1,
+                            },
+                        }
+                    },
+                }
+            },
+        }
+    )
+    project.run("results/diabetes/evaluation/calibration.csv")
+    table = rows(project, "results/diabetes/evaluation/calibration.csv")
+    methods = {r["method"] for r in table}
+    assert "last_layer" in methods and "CV+" not in methods
+    budget = load_budget(project.folder / "results/diabetes/networks/dense.last_layer.budget.h5")
+    assert not budget.noise.any() and budget.intrinsic.any()

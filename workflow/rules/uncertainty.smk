@@ -115,7 +115,9 @@ rule error_budget:
 rule calibrate:
     input:
         sources=sources("calibrate.py"),
-        meta=lambda wildcards: class_sources(conformal_spec(wildcards)),
+        meta=lambda wildcards: (
+            class_sources(conformal_spec(wildcards)) if conformal_stack(wildcards.study) else []
+        ),
         data=rules.load_data.output.data,
         split=rules.split.output.split,
         predictions=get_budget_files("h5"),
@@ -149,7 +151,9 @@ rule calibrate:
         networks=lambda wildcards: budget_networks(wildcards.study),
         stack=lambda wildcards: conformal_stack(wildcards.study),
         spec=conformal_spec,
-        allowed_packages=lambda wildcards: packages_of(conformal_spec(wildcards)),
+        allowed_packages=lambda wildcards: (
+            packages_of(conformal_spec(wildcards)) if conformal_stack(wildcards.study) else []
+        ),
         file_ranges=get_file_ranges,
         conformal_rows=1000,
         snr_bins=lambda wildcards: study_of(wildcards)["snr_bins"],

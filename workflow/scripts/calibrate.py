@@ -53,7 +53,8 @@ with job(snakemake) as output:
                 snr_bins=params.snr_bins,
             )
             keep(tables, estimator=name)
-        if params.stack and dataset.row_values.get("snr") is not None:
+        ((calibration, _), _) = first
+        if params.stack and calibration.snr is not None:
             build = partial(
                 build_meta_learner,
                 task="regression",

@@ -69,7 +69,7 @@ with job(snakemake) as output:
                     table = table[with_all | (table["snr"] != "all")]
                     tables.append(table.assign(study=params.study, estimator=name, bound=bound))
             network = load_network(model, description)
-            excess = excess_of_network(network, dataset, rows[:CHECKED])
+            excess = excess_of_network(network, dataset, draw_rows(rows, CHECKED, seed))
             excesses.append((params.study, name, float(excess.min()), len(excess)))
     table = pd.concat(tables, ignore_index=True)
     write_csv(table[list(RESULT_TABLES["efficiency"])], output.efficiency)

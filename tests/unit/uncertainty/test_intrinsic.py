@@ -126,3 +126,10 @@ def test_shapes():
     errors, known, predicted = drawn(10)
     with pytest.raises(InputError, match="2 or more stars"):
         fit_intrinsic(errors, known, predicted[:, :1])
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_data_without_noise_have_all_their_errors_as_scatter(k):
+    errors = np.random.default_rng(5).normal(size=(900, k))
+    found = fit_intrinsic(errors, np.zeros((900, k, k)), errors, min_stars=900)
+    np.testing.assert_allclose(found.boxes[0].covariance, errors.T @ errors / 900, rtol=1e-3)

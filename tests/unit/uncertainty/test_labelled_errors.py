@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -33,6 +35,9 @@ def test_predictions_meet_the_truth_of_their_own_row():
     rows = join_predictions(dataset, np.array(["c", "a"]), np.array([[3.5], [0.0]]))
     assert rows.errors.ravel().tolist() == [0.5, -1.0]
     assert rows.snr.tolist() == [30.0, 10.0]
+    # One row without a ratio: none is used, for these rows nor for others of the data.
+    lacking = replace(dataset, row_values={"snr": np.array([10.0, np.nan, 30.0])})
+    assert join_predictions(lacking, np.array(["c", "a"]), np.zeros((2, 1))).snr is None
     with pytest.raises(InputError, match="row 'd' is not in the data of 'stars'"):
         join_predictions(dataset, np.array(["d"]), np.zeros((1, 1)))
 

@@ -114,7 +114,8 @@ def plot_eigenvalue_density(density: pd.DataFrame) -> Figure:
     footnote(
         figure,
         "Stochastic Lanczos quadrature. Eigenvalues nearer to zero than the linear part of the "
-        "axis are not told apart; negative ones are shaded beyond it.",
+        "axis are not told apart; beyond it, negative ones are shaded where the density exceeds "
+        "what is smeared there from zero.",
     )
     return figure
 
@@ -151,7 +152,9 @@ def _density_panel(axes: Axes, rows: pd.DataFrame) -> None:
     seen = height > _FLOOR * single
     floor = _FLOOR * single[seen].min()
     threshold = _LINEAR_WIDTHS * width.min()
-    negative = (eigenvalue < -threshold) & seen
+    # What a peak of all eigenvalues at zero would leave here, smeared out.
+    smeared = np.exp(-0.5 * (eigenvalue / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    negative = (eigenvalue < -threshold) & seen & (height > 2 * smeared)
     if negative.any():
         axes.fill_between(
             eigenvalue,

@@ -197,6 +197,7 @@ def stack_table(
     test = np.flatnonzero(split.is_test)
     some = np.searchsorted(test, draw_rows(test, n_rows, seed))
     rows = join_predictions(dataset, dataset.row_id[test[some]], folds.test.mean(axis=0)[some])
+    # Finite and above 0: `join_predictions` has seen to it.
     snr, sigma = dataset.row_values["snr"], budget.standard_deviations("total")
     observed = dataset.y.reshape(len(dataset.y), -1)[folds.rows]
     intervals = cv_plus(

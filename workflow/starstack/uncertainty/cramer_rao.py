@@ -26,11 +26,12 @@ from starstack.spectra.cannon import CannonModel
 from starstack.spectra.simulator import LABELS, NUISANCES, Stars, label_derivatives, synthesise
 
 # What is known of the nuisances before a spectrum is seen: spreads of `draw_stars` about what the
-# labels say. The velocity is uniform within ±1 km/s; macroturbulence scatters by a fifth of itself.
+# labels say. [α/Fe] has two ridges, 0.06 about their mean at a metallicity; the velocity is uniform
+# within ±1 km/s; macroturbulence scatters by a fifth of itself, 0.9 km/s over all stars.
 PRIOR_SPREADS = {
-    "alpha_fe": 0.1,
+    "alpha_fe": 0.06,
     "c_n": 0.12,
-    "v_macro": 1.0,
+    "v_macro": 0.9,
     "radial_velocity": 1.0 / np.sqrt(3.0),
     "tilt_blue": 0.005,
     "tilt_green": 0.005,

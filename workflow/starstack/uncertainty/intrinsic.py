@@ -243,7 +243,10 @@ def _clipped(found: np.ndarray, errors: np.ndarray, known: np.ndarray) -> np.nda
 
     def likelihood(matrix: np.ndarray) -> float:
         total = known + matrix
-        return -float((squared_mahalanobis(errors, total) + np.linalg.slogdet(total)[1]).sum())
+        sign, log_determinant = np.linalg.slogdet(total)
+        if (sign <= 0).any():  # no error is known: without scatter there would be none at all
+            return -np.inf
+        return -float((squared_mahalanobis(errors, total) + log_determinant).sum())
 
     for label in range(len(found)):
         kept = np.arange(len(found)) != label

@@ -1,5 +1,6 @@
 """An error budget beside the predictions it is about, for figures and calibration."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from starstack.data.dataset import Dataset
 from starstack.errors import InputError
 from starstack.uncertainty.budget import ErrorBudget
 from starstack.uncertainty.recalibration import Recalibration, fit_recalibration, identity
+
+logger = logging.getLogger(__name__)
 
 NONE = "none"
 # Intervals of these probabilities stand in the table of the error budget.
@@ -64,7 +67,11 @@ def join_predictions(dataset: Dataset, row_id: np.ndarray, predicted: np.ndarray
             "workflow again"
         )
     at = np.array([place[name] for name in row_id.tolist()], dtype=int)
+    # Of all rows or of none: calibration and test rows are binned by the same.
     snr = dataset.row_values.get("snr")
+    if snr is not None and not (np.isfinite(snr) & (snr > 0)).all():
+        logger.warning("data of %r: not every row has an S/N above 0; none is used", dataset.name)
+        snr = None
     observed = dataset.y.reshape(len(dataset.y), -1)[at]
     return Predicted(row_id, observed, predicted, None if snr is None else snr[at])
 
