@@ -147,13 +147,7 @@ class FunctionSpacePosterior(Posterior):
         return posterior
 
     def _prior(self) -> np.ndarray:
-        prior = self.prior_vector()
-        if not (prior > 0).all():
-            raise InputError(
-                "function space: expected positive prior precisions, got 0: the kernel would be "
-                "infinite; give a positive one"
-            )
-        return prior
+        return self.positive_prior("the kernel would be infinite")
 
     def _roots(self) -> np.ndarray:
         """Return R of shape (n, k, r) with Λ_n = R_n R_nᵀ, row weights included."""

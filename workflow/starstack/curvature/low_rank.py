@@ -116,13 +116,7 @@ class LowRankPosterior(Posterior):
         return cls(model, values=arrays["values"], vectors=arrays["vectors"], **options)
 
     def _prior(self) -> np.ndarray:
-        prior = self.prior_vector()
-        if not (prior > 0).all():
-            raise InputError(
-                "low rank: expected positive prior precisions, got 0: directions without curvature "
-                "would have no bound; give a positive one"
-            )
-        return prior
+        return self.positive_prior("directions without curvature would have no bound")
 
     def _rows(self) -> np.ndarray:
         return self._vectors.reshape(-1, self._vectors.shape[2])

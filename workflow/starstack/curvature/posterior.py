@@ -148,6 +148,27 @@ class Posterior(ABC):
                 values[self.parameters.slices[index]] = self.prior_of(layer)
         return values
 
+    def positive_prior(self, consequence: str) -> np.ndarray:
+        """Return δ of every weight, shape (P,), for a structure that divides by it.
+
+        Parameters
+        ----------
+        consequence : str
+            What a δ of 0 would do, for the message.
+
+        Raises
+        ------
+        InputError
+            If a δ is 0.
+        """
+        prior = self.prior_vector()
+        if not (prior > 0).all():
+            raise InputError(
+                f"{self.structure.replace('_', ' ')}: expected positive prior precisions, got 0: "
+                f"{consequence}; give a positive one"
+            )
+        return prior
+
     def is_covered(self) -> np.ndarray:
         """Return for every weight whether the posterior is about it, bool of shape (P,)."""
         found = np.zeros(self.parameters.size, dtype=bool)

@@ -13,6 +13,7 @@ from starstack.figures.style import (
     BAND,
     BLUE,
     GREY,
+    SERIES_COLOURS,
     TWO_COLUMNS,
     check_one_study,
     check_table,
@@ -41,7 +42,6 @@ COLUMNS = (
 HISTOGRAM_COLUMNS = ("study", "estimator", "method", "output", "quantity", "low", "high", "count")
 _COVERAGE = re.compile(r"coverage_([\d.]+)")
 _MARKERS, _LINES = "osD^vPX<>p", ("-", "--", ":", "-.")
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 JOINT = "joint"
 
 
@@ -124,7 +124,7 @@ def plot_coverage(
 def _styles(names: Sequence[str]) -> dict[str, dict[str, object]]:
     """Give each method a colour, a marker, a line, and a shift to the side."""
     shifts = np.linspace(-0.28, 0.28, len(names)) if len(names) > 1 else [0.0]
-    looks = zip(cycle(_COLOURS), cycle(_MARKERS), cycle(_LINES), strict=False)
+    looks = zip(cycle(SERIES_COLOURS), cycle(_MARKERS), cycle(_LINES), strict=False)
     return {
         name: {"color": colour, "marker": marker, "linestyle": line, "shift": shift}
         for name, shift, (colour, marker, line) in zip(names, shifts, looks, strict=False)

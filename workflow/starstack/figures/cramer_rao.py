@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from starstack.figures.style import (
     GREY,
+    SERIES_COLOURS,
     TWO_COLUMNS,
     check_one_study,
     check_table,
@@ -36,7 +37,6 @@ COLUMNS = (
     "n",
 )
 _WORDS = {"error_over_bound": "errors made", "noise_over_bound": "predicted noise part"}
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _FORMS = {"error_over_bound": ("-", "o"), "noise_over_bound": (":", "s")}
 
 
@@ -85,7 +85,7 @@ def plot_cramer_rao(
     for axes, output in zip(axes_of, outputs, strict=True):
         words = (labels or {}).get(output) or label(output)
         axes.set_title(re.sub(r" \(.*\)$", "", words))
-        for (name, bound), colour in zip(series, cycle(_COLOURS), strict=False):
+        for (name, bound), colour in zip(series, cycle(SERIES_COLOURS), strict=False):
             part = table[
                 (table["output"] == output)
                 & (table["estimator"] == name)

@@ -65,6 +65,8 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
 )
 GREY = "#767676"
 ROLE_COLOURS = {"base": BLUE, "meta": GREEN, "network": PURPLE}
+# Series that have no role of their own, in the order they take them.
+SERIES_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#000000")
 BAND = "#F3F3F3"  # behind what belongs to one row
 
 # Shape and colour of a score say which figure it is, so that no colour is needed to tell them.

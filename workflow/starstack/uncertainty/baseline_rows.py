@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
-import h5py
 import numpy as np
 
 from starstack.data.dataset import Dataset
@@ -24,6 +23,7 @@ from starstack.uncertainty.baselines import (
     train_variance_network,
 )
 from starstack.uncertainty.network_rows import NetworkRows, read_blocks
+from starstack.uncertainty.row_arrays import read_row_arrays, write_row_arrays
 
 DROPOUT_RATE, DROPOUT_DRAWS = 0.1, 50
 
@@ -158,13 +158,8 @@ def write_baseline(
     found: BaselineRows, path: str | PathLike[str], attributes: Mapping[str, str]
 ) -> None:
     """Write to HDF5: ``row_id``, ``mean``, ``covariance``."""
-    with h5py.File(path, "w") as file:
-        for key, value in sorted(attributes.items()):
-            file.attrs[key] = value
-        names = np.char.encode(found.row_id.astype(str), "utf-8")
-        file.create_dataset("row_id", data=names, track_times=False)
-        for name in ("mean", "covariance"):
-            file.create_dataset(name, data=getattr(found, name), track_times=False)
+    arrays = {"mean": found.mean, "covariance": found.covariance}
+    write_row_arrays(path, found.row_id, arrays, attributes)
 
 
 def read_baseline(path: str | PathLike[str]) -> BaselineRows:
@@ -175,12 +170,5 @@ def read_baseline(path: str | PathLike[str]) -> BaselineRows:
     InputError
         If the file is missing or damaged.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            row_id = np.char.decode(file["row_id"][()], "utf-8")
-            return BaselineRows(row_id, file["mean"][()], file["covariance"][()])
-    except (OSError, KeyError) as error:
-        text = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: is not a whole file of a baseline ({text}); run train_baseline again"
-        ) from error
+    parts = read_row_arrays(path, ("mean", "covariance"), "a baseline", "train_baseline")
+    return BaselineRows(*parts)

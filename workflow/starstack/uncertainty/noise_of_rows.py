@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 
-import h5py
 import numpy as np
 
 from starstack.data.dataset import Dataset
@@ -15,6 +14,7 @@ from starstack.networks.streaming import iter_blocks
 from starstack.uncertainty.denoising import SpectrumPrior, fit_prior
 from starstack.uncertainty.network_rows import draw_rows
 from starstack.uncertainty.noise_covariance import functions_of, noise_covariance
+from starstack.uncertainty.row_arrays import read_row_arrays, write_row_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -141,13 +141,8 @@ def write_covariances(
     covariances: RowCovariances, path: str | PathLike[str], attributes: Mapping[str, str]
 ) -> None:
     """Write to HDF5: ``row_id`` and one array per kind of covariance."""
-    with h5py.File(path, "w") as file:
-        for key, value in sorted(attributes.items()):
-            file.attrs[key] = value
-        names = np.char.encode(covariances.row_id.astype(str), "utf-8")
-        file.create_dataset("row_id", data=names, track_times=False)
-        for name in COVARIANCES:
-            file.create_dataset(name, data=getattr(covariances, name), track_times=False)
+    arrays = {name: getattr(covariances, name) for name in COVARIANCES}
+    write_row_arrays(path, covariances.row_id, arrays, attributes)
 
 
 def read_covariances(path: str | PathLike[str]) -> RowCovariances:
@@ -158,12 +153,4 @@ def read_covariances(path: str | PathLike[str]) -> RowCovariances:
     InputError
         If the file is missing or damaged.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            row_id = np.char.decode(file["row_id"][()], "utf-8")
-            return RowCovariances(row_id, *(file[name][()] for name in COVARIANCES))
-    except (OSError, KeyError) as error:
-        text = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: is not a whole file of covariances ({text}); run propagate_noise again"
-        ) from error
+    return RowCovariances(*read_row_arrays(path, COVARIANCES, "covariances", "propagate_noise"))
