@@ -24,12 +24,14 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/uncertainty_results.smk"
+include: "workflow/rules/classes.smk"
 include: "workflow/rules/collect.smk"
 
 
 onstart:
     hold_lock()
     check_models_before_work()
+    wait_for_jobs_without_polling()
 
 
 rule all:

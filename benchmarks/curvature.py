@@ -3,13 +3,17 @@
     python benchmarks/curvature.py                      about six minutes on two cores
     python benchmarks/curvature.py --python PYTHON      beside laplace-torch and curvlinops
 
-Every measurement is a process of its own on the same cores. Beside each stands the number of cores
-that the process really had: where it is far below that of the machine, something else was running.
+Every measurement is a process of its own on the same cores. Seconds of the clock stand beside
+seconds of the processor: where there are fewer of these than cores, something else was running.
 The rate of predictive covariances is compared with what the peak of a product of matrices, measured
 in the same process just before and after, allows for the operations counted in `operations`.
+
 PyTorch, laplace-torch and curvlinops are no dependencies of starstack; ``--python`` names an
-interpreter that has them. It is given few spectra: laplace-torch forms a Jacobian of 211 MB for
-each. With it, predictive covariances of a small network are compared with laplace-torch's as well.
+interpreter that has them. One table then has theirs and ours, of the same weights and spectra
+(`curvature_peers.py`). They are given few spectra: both form a Jacobian of 211 MB for each. A
+library that fails, or is not done within ``--limit``, has a line that says so. The diagonal of
+laplace-torch takes 18 GB of memory and is left out without ``--heavy``. Predictive covariances of
+a small network are compared with laplace-torch's as well.
 """
 
 import argparse
@@ -30,6 +34,8 @@ PIXELS, LABELS = 7213, 3
 UNITS = (2048, 1024, 512, 256, 128, 32)
 WIDTHS = (PIXELS, *UNITS, LABELS)
 NOISE, PRIOR = 0.5, 100.0
+# Memory that the diagonal of laplace-torch takes, in GB.
+HEAVY_GB = 19
 # The goals for 4,000 spectra on two cores.
 GOAL_SECONDS, GOAL_GB, GOAL_SHARE = 180, 3.0, 0.5
 
@@ -38,6 +44,15 @@ def spectra(n_rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_rows, PIXELS), dtype=np.float32)
     return X, rng.standard_normal((n_rows, LABELS), dtype=np.float32)
+
+
+def weights() -> list[np.ndarray]:
+    rng = np.random.default_rng(2)
+    parts = []
+    for n_in, n_out in pairwise(WIDTHS):
+        parts.append(rng.standard_normal((n_in, n_out), dtype=np.float32) * (2 / n_in) ** 0.5)
+        parts.append(np.zeros(n_out, dtype=np.float32))
+    return parts
 
 
 def operations(n_rows: int, structure: str) -> float:
@@ -59,11 +74,10 @@ def peak_gb() -> float:
 
 
 def timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Return seconds, and the number of busy cores."""
+    """Return seconds of the clock and of the processor."""
     started, cpu = time.perf_counter(), time.process_time()
     run()
-    seconds = time.perf_counter() - started
-    return seconds, (time.process_time() - cpu) / seconds
+    return time.perf_counter() - started, time.process_time() - cpu
 
 
 def matmul_rate(repeats: int = 3) -> float:
@@ -83,9 +97,9 @@ def ours(structure: str, n_rows: int, n_predicted: int) -> dict:
     from starstack.autodiff.batches import Batches
     from starstack.curvature.structures import laplace
 
-    keras.utils.set_random_seed(1)
-    layers = [keras.layers.Dense(n, "relu", kernel_initializer="he_normal") for n in UNITS]
+    layers = [keras.layers.Dense(n, "relu") for n in UNITS]
     model = keras.Sequential([keras.Input((PIXELS,)), *layers, keras.layers.Dense(LABELS)])
+    model.set_weights(weights())
     X, y = spectra(n_rows)
     found = {}
 
@@ -97,7 +111,7 @@ def ours(structure: str, n_rows: int, n_predicted: int) -> dict:
         # All that a prediction needs: the bases of the outputs' factors are found when asked for.
         found["logdet"] = posterior.log_determinant()
 
-    seconds, cores = timed(fit)
+    seconds, processor = timed(fit)
     fit_gb = peak_gb()
     at, _ = spectra(n_predicted, seed=1)
     predict = found["posterior"].predictive_covariance
@@ -105,107 +119,31 @@ def ours(structure: str, n_rows: int, n_predicted: int) -> dict:
     peak = matmul_rate()
     runs = [timed(lambda: predict(at)) for _ in range(3)]
     peak = max(peak, matmul_rate())
-    fastest, predict_cores = min(runs)
-    rate = n_predicted / fastest
+    fastest, predict_cpu = min(runs)
     counted = operations(n_rows, structure)
+    variance = np.diagonal(predict(at[:COMPARED_SPECTRA]), axis1=1, axis2=2)
     return {
         "fit": seconds,
-        "fit_cores": cores,
+        "fit_cpu": processor,
         "fit_gb": fit_gb,
-        "rate": rate,
-        "predict_cores": predict_cores,
+        "predict": fastest / n_predicted,
+        "predict_cpu": predict_cpu / n_predicted,
         "peak_gb": peak_gb(),
         "mega_operations": counted / 1e6,
         "matmul_peak": peak / 1e9,
-        "share_of_peak": rate * counted / peak,
+        "share_of_peak": n_predicted / fastest * counted / peak,
+        "sigma": np.sqrt(variance).tolist(),
     }
 
 
-def torch_network():
-    import torch
-
-    torch.manual_seed(1)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    layers = []
-    for before, after in pairwise((PIXELS, *UNITS)):
-        layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers, torch.nn.Linear(UNITS[-1], LABELS))
-
-
-def torch_data(n_rows: int):
-    import torch
-
-    return tuple(torch.from_numpy(array) for array in spectra(n_rows))
-
-
-def laplace_torch(structure: str, n_rows: int, n_predicted: int) -> dict:
-    import torch
-    from laplace import Laplace
-
-    model, (X, y) = torch_network(), torch_data(n_rows)
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, y), batch_size=128)
-    posterior = Laplace(
-        model,
-        "regression",
-        subset_of_weights="all",
-        hessian_structure={"kfac": "kron", "diagonal": "diag"}[structure],
-        sigma_noise=NOISE,
-        prior_precision=PRIOR,
-    )
-    seconds, cores = timed(lambda: posterior.fit(loader))
-    fit_gb = peak_gb()
-    predicted, _ = timed(lambda: [posterior(X[i : i + 1]) for i in range(n_predicted)])
-    return {
-        "fit": seconds,
-        "fit_cores": cores,
-        "fit_gb": fit_gb,
-        "rate": n_predicted / predicted,
-        "peak_gb": peak_gb(),
-    }
-
-
-def curvlinops(structure: str, n_rows: int, n_predicted: int) -> dict:
-    """KFAC and its damped inverse, applied to the rows of each spectrum's Jacobian."""
-    import torch
-    from curvlinops import KFACInverseLinearOperator, KFACLinearOperator
-
-    model, (X, y) = torch_network(), torch_data(n_rows)
-    params = list(model.parameters())
-    found = {}
-
-    def fit() -> None:
-        loss = torch.nn.MSELoss(reduction="sum")
-        operator = KFACLinearOperator(model, loss, params, [(X, y)], fisher_type="type-2")
-        found["inverse"] = KFACInverseLinearOperator(
-            operator, damping=PRIOR * NOISE**2, use_exact_damping=True
-        )
-
-    seconds, cores = timed(fit)
-    fit_gb = peak_gb()
-
-    def predict() -> None:
-        for row in range(n_predicted):
-            outputs = model(X[row : row + 1])[0]
-            rows = [torch.autograd.grad(value, params, retain_graph=True) for value in outputs]
-            J = torch.stack([torch.cat([part.flatten() for part in parts]) for parts in rows])
-            J @ (found["inverse"] @ J.T.contiguous())
-
-    predicted, _ = timed(predict)
-    return {
-        "fit": seconds,
-        "fit_cores": cores,
-        "fit_gb": fit_gb,
-        "rate": n_predicted / predicted,
-        "peak_gb": peak_gb(),
-    }
-
-
-# What it is called, the packages it needs, how it is measured.
-METHODS: dict[str, tuple[str, tuple[str, ...], Callable[..., dict]]] = {
-    "ours": ("starstack", (), ours),
-    "laplace": ("laplace-torch", ("torch", "laplace"), laplace_torch),
-    "curvlinops": ("curvlinops", ("torch", "curvlinops"), curvlinops),
-}
+# Spectra whose errors are compared with those of other libraries.
+COMPARED_SPECTRA = 16
+# Library, structure, its package, and GB of memory where it takes most of a machine.
+PEERS = (
+    ("laplace-torch", "kfac", "laplace", 0),
+    ("curvlinops", "kfac", "curvlinops", 0),
+    ("laplace-torch", "diagonal", "laplace", HEAVY_GB),
+)
 
 SMALL = (12, 10, 8, 3)
 COMPARED = {"exact": "full", "kfac": "kron", "diagonal": "diag", "last_layer": "last_layer"}
@@ -250,54 +188,37 @@ def small_ours(problem: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def small_theirs(problem: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    import torch
-    from laplace import Laplace
-    from laplace.curvature import CurvlinopsGGN
-
-    torch.set_default_dtype(torch.float64)
-    X, y, at = (torch.from_numpy(problem[name]) for name in ("X", "y", "at"))
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, y), batch_size=60)
-    found = {}
-    for structure, theirs in COMPARED.items():
-        bias, layers = structure != "kfac", []
-        for number, (n_in, n_out) in enumerate(pairwise(SMALL)):
-            linear = torch.nn.Linear(n_in, n_out, bias=bias)
-            linear.weight.data = torch.from_numpy(problem[f"kernel{number}"].T.copy())
-            if bias:
-                linear.bias.data = torch.from_numpy(problem[f"bias{number}"].copy())
-            layers += [linear, torch.nn.Tanh()]
-        model = torch.nn.Sequential(*layers[:-1])
-        last = theirs == "last_layer"
-        posterior = Laplace(
-            model,
-            "regression",
-            subset_of_weights="last_layer" if last else "all",
-            hessian_structure="full" if last else theirs,
-            sigma_noise=0.3,
-            prior_precision=0.7,
-            backend=CurvlinopsGGN,
-        )
-        posterior.fit(loader)
-        _, variance = posterior(at)
-        found[structure] = variance.detach().numpy()
-    return found
+def environment() -> dict[str, str]:
+    """Let libraries choose their own number of threads, as they do where nothing is set."""
+    own = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    own.pop("OMP_NUM_THREADS", None)
+    return own
 
 
-def in_process(python: str, *arguments: str) -> str:
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    # Libraries choose their own number of threads, as they do where nothing is set.
-    environment.pop("OMP_NUM_THREADS", None)
-    command = [python, __file__, *arguments]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if ran.returncode:
-        raise SystemExit(f"{' '.join(command)}: {ran.stderr[-3000:]}")
-    return ran.stdout
+def measure(command: list[str], limit: float | None = None) -> tuple[dict, str]:
+    """Return what a process measured, as far as it came, and why it came no further."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment(), **pipes) as process:
+        try:
+            printed, errors = process.communicate(timeout=limit)
+            reason = ""
+        except subprocess.TimeoutExpired:
+            process.kill()
+            printed, errors = process.communicate()
+            reason = f"stopped after {limit:.0f} s"
+    if process.returncode and not reason:
+        lines = errors.strip().splitlines() or [f"ended with {process.returncode}"]
+        reason = "killed" if process.returncode == -9 else lines[-1][:100]
+    found = [line for line in printed.splitlines() if line.startswith("{")]
+    return (json.loads(found[-1]) if found else {}), reason
 
 
-def measure(name: str, python: str, structure: str, n_rows: int, n_predicted: int) -> dict:
+def measure_ours(structure: str, n_rows: int, n_predicted: int) -> dict:
     numbers = map(str, (n_rows, n_predicted))
-    return json.loads(in_process(python, "--measure", name, structure, *numbers).splitlines()[-1])
+    found, reason = measure([sys.executable, __file__, "--measure", structure, *numbers])
+    if reason:
+        raise SystemExit(f"starstack, {structure}: {reason}")
+    return found
 
 
 def has(python: str, packages: tuple[str, ...]) -> bool:
@@ -308,24 +229,25 @@ def has(python: str, packages: tuple[str, ...]) -> bool:
     return subprocess.run([python, "-c", code]).returncode == 0
 
 
-def show(title: str, structure: str, n_rows: int, found: dict) -> None:
-    print(
-        f"{title:14} {structure:9} {n_rows:6,} rows  fit {found['fit']:7.1f} s "
-        f"({found['fit_cores']:.1f} cores, {found['fit_gb']:.2f} GB)  "
-        f"{found['rate']:9.2f} covariances/s  peak {found['peak_gb']:.2f} GB"
-    )
-    if "share_of_peak" in found:
-        print(
-            f"{'':14} {found['mega_operations']:.0f} million operations each: "
-            f"{found['share_of_peak']:.2f} of {found['matmul_peak']:.0f} GFLOP/s, the peak of a "
-            f"product of matrices ({found['predict_cores']:.1f} cores)"
-        )
+def free_gb() -> float:
+    with open("/proc/meminfo", encoding="ascii") as stream:
+        (line,) = (line for line in stream if line.startswith("MemAvailable"))
+    return int(line.split()[1]) / 2**20
 
 
-def compare_speed(python: str, structures: list[str], n_rows: int, n_small: int) -> None:
+def compare_speed(structures: list[str], n_rows: int) -> None:
     for structure in structures:
-        found = measure("ours", sys.executable, structure, n_rows, 1024)
-        show("starstack", structure, n_rows, found)
+        found = measure_ours(structure, n_rows, 1024)
+        print(
+            f"starstack {structure:9} {n_rows:6,} rows  fit {found['fit']:7.1f} s "
+            f"({found['fit_cpu']:.0f} s of processor, {found['fit_gb']:.2f} GB)  "
+            f"{1 / found['predict']:.0f} covariances/s  peak {found['peak_gb']:.2f} GB"
+        )
+        print(
+            f"{'':9} {found['mega_operations']:.0f} million operations each: "
+            f"{found['share_of_peak']:.2f} of {found['matmul_peak']:.0f} GFLOP/s, the peak of a "
+            f"product of matrices ({found['predict_cpu'] / found['predict']:.1f} cores)"
+        )
         if structure == "kfac" and n_rows == 4000:
             reached = [
                 ("fit", found["fit"] <= GOAL_SECONDS),
@@ -333,15 +255,60 @@ def compare_speed(python: str, structures: list[str], n_rows: int, n_small: int)
                 ("rate", found["share_of_peak"] >= GOAL_SHARE),
             ]
             print(", ".join(f"{name} {'reached' if yes else 'MISSED'}" for name, yes in reached))
-        peers = [name for name, (_, needs, _) in METHODS.items() if needs and has(python, needs)]
-        rates = []
-        for name in peers:
-            if name == "curvlinops" and structure != "kfac":
+
+
+def compare_peers(python: str, n_rows: int, n_predicted: int, limit: float, heavy: bool) -> None:
+    print(
+        f"{'-'.join(map(str, WIDTHS))}, {n_rows} spectra; times in seconds (of the processor); "
+        "σ: median ratio to ours"
+    )
+    print(
+        f"{'':24} {'fit':>17} {'per covariance':>21} {'rate':>9} {'peak':>8} {'ours: rate':>12} "
+        f"{'fit':>7} {'memory':>7} {'σ':>7}"
+    )
+    for structure in ("kfac", "diagonal"):
+        own = measure_ours(structure, n_rows, 1024)
+        line("starstack", structure, own, own, "")
+        for library, of, package, needed in PEERS:
+            if of != structure:
                 continue
-            theirs = measure(name, python, structure, n_small, 2)
-            show(METHODS[name][0], structure, n_small, theirs)
-            rates.append(theirs["rate"])
-            print(f"{'':14} ours {found['rate'] / theirs['rate']:,.0f} times the rate")
+            if not has(python, ("torch", package)):
+                reason = "not installed (give --python)"
+            elif needed and not heavy:
+                reason = f"not run: takes {needed} GB; give --heavy"
+            elif free_gb() < needed:
+                reason = f"not run: takes {needed} GB, {free_gb():.0f} GB are free"
+            else:
+                script = str(Path(__file__).with_name("curvature_peers.py"))
+                command = [python, script, library, structure, str(n_rows), str(n_predicted)]
+                found, reason = measure(command, limit)
+                line(library, structure, found, own, reason)
+                continue
+            line(library, structure, {}, own, reason)
+
+
+def line(title: str, structure: str, found: dict, own: dict, reason: str) -> None:
+    """Print a row of the table; a dash for what was not measured."""
+
+    def cell(text: str, width: int, *needs: str) -> str:
+        values = {name: found[name] for name in needs} if all(n in found for n in needs) else None
+        return f"{text.format(**values) if values else '–':>{width}}"
+
+    def ratio(name: str, width: int) -> str:
+        return f"{f'{found[name] / own[name]:,.1f} ×' if name in found else '–':>{width}}"
+
+    sigma = "–"
+    if "sigma" in found:
+        theirs, ours_ = (np.array(each["sigma"]) for each in (found, own))
+        sigma = f"{np.median(theirs / ours_[: len(theirs)]):.3f}"
+    rate = f"{1 / found['predict']:,.2f}/s" if "predict" in found else "–"
+    print(
+        f"{title:14} {structure:9} {cell('{fit:.1f} ({fit_cpu:.0f})', 17, 'fit', 'fit_cpu')} "
+        f"{cell('{predict:.5f} ({predict_cpu:.5f})', 21, 'predict', 'predict_cpu')} {rate:>9} "
+        f"{cell('{peak_gb:.1f} GB', 8, 'peak_gb')} {ratio('predict', 12)} {ratio('fit', 7)} "
+        f"{ratio('peak_gb', 7)} {sigma:>7}  {reason}",
+        flush=True,
+    )
 
 
 def compare_values(python: str) -> None:
@@ -351,8 +318,13 @@ def compare_values(python: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / name) for name in ("problem.npz", "ours.npz", "theirs.npz")]
         np.savez(paths[0], **small_problem())
-        in_process(sys.executable, "--values", "ours", *paths[:2])
-        in_process(python, "--values", "theirs", paths[0], paths[2])
+        script = str(Path(__file__).with_name("curvature_peers.py"))
+        for command in (
+            [sys.executable, __file__, "--values", *paths[:2]],
+            [python, script, "small", paths[0], paths[2]],
+        ):
+            if reason := measure(command)[1]:
+                raise SystemExit(f"{' '.join(command)}: {reason}")
         ours_, theirs = (np.load(path) for path in paths[1:])
         for structure in COMPARED:
             worst = np.abs(ours_[structure] - theirs[structure]).max()
@@ -367,22 +339,26 @@ if __name__ == "__main__":
     parser.add_argument("--structures", nargs="+", default=["kfac", "diagonal"])
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--rows-of-peers", type=int, default=512)
-    parser.add_argument("--only", choices=("values", "speed"), help="one of the two parts")
-    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
-    parser.add_argument("--values", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        name, structure, *numbers = arguments.measure
-        print(json.dumps(METHODS[name][2](structure, *map(int, numbers))))
-    elif arguments.values:
-        who, read, written = arguments.values
+    parser.add_argument("--predictions-of-peers", type=int, default=2)
+    parser.add_argument("--limit", type=float, default=600, help="seconds for each library")
+    parser.add_argument("--heavy", action="store_true", help="what takes 18 GB of memory, too")
+    parser.add_argument("--only", choices=("values", "speed", "peers"), help="one of the parts")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--values", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        structure, *numbers = given.measure
+        print(json.dumps(ours(structure, *map(int, numbers))))
+        sys.exit()
+    if given.values:
+        read, written = given.values
         with np.load(read) as problem:
-            compute = small_ours if who == "ours" else small_theirs
-            np.savez(written, **compute(dict(problem)))
-    else:
-        if arguments.only != "speed":
-            compare_values(arguments.python)
-        if arguments.only != "values":
-            compare_speed(
-                arguments.python, arguments.structures, arguments.rows, arguments.rows_of_peers
-            )
+            np.savez(written, **small_ours(dict(problem)))
+        sys.exit()
+    if given.only in (None, "values"):
+        compare_values(given.python)
+    if given.only in (None, "speed"):
+        compare_speed(given.structures, given.rows)
+    if given.only in (None, "peers"):
+        numbers = given.rows_of_peers, given.predictions_of_peers
+        compare_peers(given.python, *numbers, given.limit, given.heavy)

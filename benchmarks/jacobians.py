@@ -5,8 +5,9 @@
 
 Each method is a process of its own on the same cores. All processes stay alive and take turns in
 random order, a batch each, so that what else runs on the machine falls on all of them alike; ratios
-are medians of the ratios within a turn. Beside them stands the rate that the measured peak of
-matrix products would allow for the arithmetic of one forward and three backward passes.
+are medians of the ratios within a turn. Beside them stand the same ratios of processor time, which
+a disturbance moves less, and the rate that the measured peak of matrix products would allow for the
+arithmetic of one forward and three backward passes.
 PyTorch and JAX are no dependencies of starstack; ``--python`` names an interpreter that has them.
 """
 
@@ -187,13 +188,15 @@ class Worker:
         )
         self.turn()  # compiles
 
-    def turn(self) -> float:
+    def turn(self) -> tuple[float, float]:
+        """Return seconds of the clock and of the processor."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit(f"{' '.join(self.process.args)} ended early")
-        return float(line)
+        seconds, processor = map(float, line.split())
+        return seconds, processor
 
 
 def measure(name: str) -> None:
@@ -201,9 +204,9 @@ def measure(name: str) -> None:
     for _ in range(3):
         run()
     for _ in sys.stdin:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         run()
-        print(time.perf_counter() - started, flush=True)
+        print(time.perf_counter() - started, time.process_time() - cpu, flush=True)
 
 
 def has(python: str, package: str) -> bool:
@@ -211,24 +214,33 @@ def has(python: str, package: str) -> bool:
     return subprocess.run([python, "-c", code]).returncode == 0
 
 
-def verdict(what: str, ratio: float, least: float) -> None:
-    print(f"  {what:46} {ratio:5.2f}  (at least {least}): {'yes' if ratio >= least else 'NO'}")
+def verdict(what: str, ratio: float, least: float, processor: float | None = None) -> None:
+    also = "" if processor is None else f"; of the processor {processor:.2f}"
+    answer = "yes" if ratio >= least else "NO"
+    print(f"  {what:46} {ratio:5.2f}  (at least {least}): {answer}{also}")
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
 def main(python: str, turns: int) -> None:
     seconds: dict[str, list[float]] = {}
+    processor: dict[str, list[float]] = {}
     workers = {}
     for name, (title, package, _, _) in METHODS.items():
         interpreter = python if package in ("torch", "jax") else sys.executable
         if has(interpreter, package):
             workers[name] = Worker(name, interpreter)
-            seconds[name] = []
+            seconds[name], processor[name] = [], []
         else:
             print(f"{title} is skipped: not installed")
     rng = np.random.default_rng(0)
     for _ in range(turns):
         for name in rng.permutation(list(workers)):
-            seconds[name].append(workers[name].turn())
+            clock, cpu = workers[name].turn()
+            seconds[name].append(clock)
+            processor[name].append(cpu)
             time.sleep(PAUSE)
     for worker in workers.values():
         worker.process.terminate()
@@ -259,11 +271,15 @@ def main(python: str, turns: int) -> None:
     verdict("the same, best turns", max(rate["ours"]) / max(peak), 0.9)
     for name in OTHERS:
         if name in seconds:
-            ratios = [b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)]
-            verdict(f"starstack / {METHODS[name][0]}", statistics.median(ratios), 1.0)
-    ratios = [b / a for a, b in zip(seconds["gram"], seconds["rows"], strict=True)]
-    verdict("noise by Gram matrix / by rows", statistics.median(ratios), 3.0)
-    print(f"  (arithmetic allows {JACOBIAN / GRAM:.2f})")
+            both = [ratio(times[name], times["ours"]) for times in (seconds, processor)]
+            verdict(f"starstack / {METHODS[name][0]}", both[0], 1.0, both[1])
+    both = [ratio(times["rows"], times["gram"]) for times in (seconds, processor)]
+    verdict("noise by Gram matrix / by rows", both[0], 3.0, both[1])
+    without = (JACOBIAN - FORWARD) / (GRAM - FORWARD)
+    print(
+        f"  (arithmetic allows {JACOBIAN / GRAM:.2f}; {without:.2f} without the forward pass, "
+        "which both need)"
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ The rooms and their floors are those of docs/architecture.md.
 
 import ast
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -147,3 +149,13 @@ def test_nothing_knows_snakemake(path):
 @pytest.mark.parametrize("path", [p for p in MODULES if p.name == "__init__.py"], ids=name)
 def test_an_init_imports_nothing_of_the_library(path):
     assert [name(other) for other in imports(path)] == []
+
+
+@pytest.mark.parametrize("package", sorted({path.parent.name for path in MODULES} - {"starstack"}))
+def test_exports_stay_what_they_are(package):
+    """A module of the same name would take an export's place once it is imported."""
+    found = import_module(f"starstack.{package}")
+    for export in getattr(found, "_EXPORTS", ()):
+        first = getattr(found, export)
+        assert not isinstance(first, ModuleType), export
+        assert getattr(found, export) is first, export

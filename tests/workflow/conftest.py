@@ -1,6 +1,7 @@
 """A small copy of the workflow to run: two studies, a few models, seconds per run."""
 
 import copy
+import fcntl
 import os
 import shutil
 import subprocess
@@ -114,10 +115,21 @@ def small_files(small_run) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory) -> Path:
-    """The folder of a finished run of the small configuration; tests must not change it."""
-    project = Project(tmp_path_factory.mktemp("small") / "project")
-    project.run()
-    return project.folder
+    """The folder of a finished run of the small configuration; tests must not change it.
+
+    Processes that share the tests also share this run: the first one that asks for it makes it.
+    """
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    folder = session / "small-run"
+    with open(session / "small-run.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            project = Project(session / "small-run-unfinished")
+            project.run()
+            project.folder.rename(folder)
+    return folder
 
 
 @pytest.fixture

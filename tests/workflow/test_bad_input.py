@@ -5,9 +5,16 @@ job that reads them, before it writes. Each case says what was changed and what 
 """
 
 import copy
-import shutil
+import re
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from starstack.config.check import check_models
+from starstack.config.validation import validate_config
+from starstack.errors import InputError
 
 CLASSES = [f"{'ab'[i % 2]}" for i in range(24)]
 
@@ -199,36 +206,100 @@ IN_SPLIT = [
     ),
 ]
 
-CASES = [
-    *((name, entry, table(), None, texts) for name, entry, texts in IN_CONFIG + IN_MODELS),
-    *((name, entry, content, None, texts) for name, entry, content, texts in IN_DATA),
-    *IN_SPLIT,
-]
+# Steps before the one that refuses may write; that one, and all after it, may not.
+BEFORE = {
+    "data.h5",
+    "split.csv",
+    "runtime/load_data.json",
+    "runtime/split.json",
+    "base_models/tree/all.h5",
+    "base_models/tree/all.skops",
+    "runtime/fit_base.tree.all.json",
+}
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory, project_class):
-    """One project for all cases: they leave nothing behind, which each case asserts."""
-    return project_class(tmp_path_factory.mktemp("bad") / "project")
+@pytest.fixture
+def check(tmp_path, monkeypatch, repository):
+    """Check a configuration of one study as the workflow does while it is read."""
+    (tmp_path / "stars.csv").write_text(table())
+    monkeypatch.chdir(tmp_path)
+    schema = repository / "workflow/schemas/config.schema.yaml"
+    return lambda entry: check_models(validate_config({"studies": {"stars": entry}}, schema))
 
 
 @pytest.mark.parametrize(
-    ("entry", "content", "split", "texts"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+    ("entry", "texts"),
+    [case[1:] for case in IN_CONFIG + IN_MODELS],
+    ids=[case[0] for case in IN_CONFIG + IN_MODELS],
 )
-def test_bad_input_is_one_clear_line(workshop, entry, content, split, texts):
-    (workshop.folder / "stars.csv").write_text(content)
-    (workshop.folder / "split.csv").write_text(split or SPLIT)
-    workshop.configure({"studies": {"stars": entry}})
-    result = workshop.run("--forceall", check=False)
+def test_what_the_config_shows_is_one_clear_line(check, entry, texts):
+    with pytest.raises(InputError) as caught:
+        check(entry)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(text in message for text in texts), message
+
+
+def test_a_good_study_passes(check):
+    check(STUDY)
+
+
+@pytest.mark.parametrize(("name", "entry", "texts"), [IN_CONFIG[0], IN_CONFIG[9], IN_MODELS[0]])
+def test_no_job_starts_on_a_bad_config(make_project, name, entry, texts):
+    project = make_project({"studies": {"stars": entry}})
+    (project.folder / "stars.csv").write_text(table())
+    result = project.run(check=False)
     assert result.returncode != 0, result.stdout
-    lines = result.stdout.splitlines()
-    assert any(all(text in line for text in texts) for line in lines), result.stdout
+    assert any(all(text in line for text in texts) for line in result.stdout.splitlines())
     assert "Traceback" not in result.stdout
-    results = workshop.folder / "results/stars"
-    written = {str(p.relative_to(results)) for p in results.rglob("*.*") if p.is_file()}
-    shutil.rmtree(results, ignore_errors=True)
-    # Steps before the one that refused may have written; that one, and all after it, have not.
-    before = {"data.h5", "split.csv", "runtime/load_data.json", "runtime/split.json"}
-    before |= {f"base_models/tree/all.{kind}" for kind in ("h5", "skops")}
-    before |= {"runtime/fit_base.tree.all.json"}
-    assert {name for name in written if not name.startswith("logs/")} <= before
+    assert not (project.folder / "results").exists()
+
+
+class Refused(NamedTuple):
+    """A run of one study per case, each of which has bad data."""
+
+    folder: Path
+    result: subprocess.CompletedProcess
+
+
+IN_JOBS = [*((*case[:3], SPLIT, case[3]) for case in IN_DATA), *IN_SPLIT]
+
+
+def study_name(case: str) -> str:
+    return re.sub("[^a-z]+", "-", case.lower())
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory, project_class):
+    studies = {study_name(name): copy.deepcopy(entry) for name, entry, *_ in IN_JOBS}
+    project = project_class(tmp_path_factory.mktemp("bad") / "project")
+    for name, _, content, split, _ in IN_JOBS:
+        folder = project.folder / study_name(name)
+        folder.mkdir()
+        (folder / "stars.csv").write_text(content)
+        (folder / "split.csv").write_text(split)
+        entry = studies[folder.name]
+        entry["data"]["path"] = f"{folder.name}/stars.csv"
+        if "file" in entry["split"]:
+            entry["split"]["file"] = f"{folder.name}/split.csv"
+    project.configure({"studies": studies})
+    return Refused(project.folder, project.run("--keep-going", check=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"), [(case[0], case[-1]) for case in IN_JOBS], ids=[case[0] for case in IN_JOBS]
+)
+def test_what_the_data_show_is_one_clear_line(refused, name, texts):
+    results = refused.folder / "results" / study_name(name)
+    logs = [path.read_text() for path in (results / "logs").glob("*.log")]
+    errors = [line for log in logs for line in log.splitlines() if " ERROR " in line]
+    assert len(errors) == 1
+    assert all(text in errors[0] for text in texts), errors
+    assert errors[0] in refused.result.stdout
+    written = {str(path.relative_to(results)) for path in results.rglob("*.*") if path.is_file()}
+    assert {name for name in written if not name.startswith("logs/")} <= BEFORE
+
+
+def test_a_run_with_bad_data_fails_without_a_traceback(refused):
+    assert refused.result.returncode != 0
+    assert "Traceback" not in refused.result.stdout

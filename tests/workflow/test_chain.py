@@ -1,4 +1,4 @@
-"""A run of the small configuration: what it leaves, that it repeats, that it equals the library."""
+"""A run of the small configuration: what it leaves, and that it equals the library."""
 
 import csv
 import json
@@ -125,15 +125,6 @@ def test_in_sample_scores_are_named_so(small_run):
     assert figures["logistic", "meta"] == {"cross-validated", "test"}
     assert figures["in-sample", "meta"] == {"in-sample", "test"}
     assert figures["tree", "base"] == {"out-of-fold", "test", "in-sample"}
-
-
-def test_second_run_elsewhere_gives_the_same_bytes(small_files, make_project):
-    other = make_project()
-    other.run()
-    first, second = small_files, other.files()
-    assert len(first) > 30
-    assert first.keys() == second.keys()
-    assert [name for name in first if first[name] != second[name]] == []
 
 
 def test_another_seed_gives_other_splits(small_run, make_project, small_config):

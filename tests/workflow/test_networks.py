@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -182,7 +183,7 @@ def project_config(**training):
     return {**CONFIG, "studies": {**CONFIG["studies"], "small-spectra": spectra}}
 
 
-def test_a_gpu_that_is_not_there_is_one_line_and_nothing_is_lost(project):
+def test_a_gpu_that_is_not_there_is_one_line_and_nothing_is_lost(project, tmp_path):
     dense = CONFIG["studies"]["small-classes"]["networks"]["dense"]
     asked = {**dense, "device": {"device": "gpu"}}
     config = {"seed": 5, "studies": dict(CONFIG["studies"])}
@@ -191,14 +192,19 @@ def test_a_gpu_that_is_not_there_is_one_line_and_nothing_is_lost(project):
         "networks": {"dense": asked},
     }
     before = (project.folder / f"{DENSE}.keras").read_bytes()
+    results = project.folder / "results/small-classes"
+    shutil.copytree(results, tmp_path / "kept")
     project.configure(config)
     result = project.run(check=False, CUDA_VISIBLE_DEVICES="-1")
     project.configure(CONFIG)
     assert result.returncode != 0
-    (line,) = (line for line in result.stdout.splitlines() if " ERROR " in line)
+    lines = [line for line in result.stdout.splitlines() if " ERROR " in line]
+    assert len(lines) == 1, lines
+    (line,) = lines
     assert "GPU" in line and "device: cpu" in line
     assert (project.folder / f"{DENSE}.keras").read_bytes() == before
-    project.run()
+    shutil.rmtree(results)
+    shutil.move(tmp_path / "kept", results)
 
 
 def test_a_kill_in_mid_training_costs_no_more_than_an_epoch(project, tmp_path, project_class):

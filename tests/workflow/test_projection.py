@@ -74,6 +74,14 @@ def test_the_four_rows_stay_at_the_known_losses_unless_they_escape(results):
             assert run["saddles"] == "1"
 
 
+def test_a_study_without_models_runs_alone(tmp_path, project_class):
+    config = {"seed": 2, "studies": {"four-rows": CONFIG["studies"]["four-rows"]}}
+    project = project_class(tmp_path / "project", config)
+    project.run()
+    numbers = project.folder / "results/summary/numbers.json"
+    assert numbers.read_text(encoding="utf-8") == "{}\n"
+
+
 def test_a_study_without_models_is_not_divided_or_scored(results):
     assert not (results / "four-rows/split.csv").exists()
     assert not (results / "four-rows/evaluation").exists()

@@ -13,7 +13,12 @@ CONFIG = {
     "studies": {
         "small-spectra": {
             "task": "regression",
-            "data": {"source": "simulated-spectra", "n_stars": 600, "pixel_step": 40},
+            "data": {
+                "source": "simulated-spectra",
+                "n_stars": 600,
+                "pixel_step": 40,
+                "noise_correlation": [0.3],
+            },
             "split": {"n_folds": 2, "test_size": 0.3},
             "snr_bins": [20, 80, 300],
             "base_models": {"ridge": {"class": "sklearn.linear_model.Ridge", "job": "per_model"}},
@@ -46,6 +51,7 @@ CONFIG = {
 RESULTS = "results/small-spectra"
 TARGETS = (
     f"{RESULTS}/tables/calibration.csv",
+    f"{RESULTS}/tables/curvature.csv",
     f"{RESULTS}/figures/coverage.dense.pdf",
     f"{RESULTS}/figures/error_budget.dense.pdf",
 )
@@ -113,6 +119,8 @@ def test_every_method_is_judged_on_the_same_rows(project):
     # Of 180 rows, six standard errors and what 168 calibration rows leave open.
     worst = [r for r in overall if abs(float(r["value"]) - 0.68) > 0.25]
     assert not worst, worst
+    promised = {r["method"]: float(r["guarantee"]) for r in overall if r["guarantee"]}
+    assert promised == {"split conformal": 0.68, "CV+": pytest.approx(0.36, abs=0.01)}
 
 
 def test_what_is_not_known_makes_the_bound_larger_and_the_inequality_holds(project):

@@ -19,7 +19,9 @@ rule tables:
         expand(rules.tabulate.output.scores, study=judged_studies()),
         expand(rules.tabulate_projection.output.certificates, study=traced_studies()),
         expand(rules.tabulate_jacobian.output.identity, study=simulated_studies()),
-        expand(rules.tabulate_uncertainty.output.calibration, study=budget_studies()),
+        expand(rules.tabulate_curvature.output.curvature, study=budget_studies()),
+        expand(rules.tabulate_uncertainty.output.calibration, study=budget_studies("regression")),
+        expand(rules.tabulate_classes.output.calibration, study=budget_studies("classification")),
         rules.tabulate_runtime.output.rules,
         rules.quote_numbers.output.numbers,
     message:
@@ -28,6 +30,6 @@ rule tables:
 
 rule baselines:
     input:
-        expand(rules.tabulate_baselines.output.calibration, study=budget_studies()),
+        expand(rules.tabulate_baselines.output.calibration, study=budget_studies("regression")),
     message:
         "baselines of error bars are trained and compared"

@@ -39,6 +39,17 @@ wildcard_constraints:
     fold=r"\d+|refit|all",
 
 
+def wait_for_jobs_without_polling():
+    """Lift the limit of 100 jobs a second where jobs run on this machine.
+
+    To keep it, Snakemake (9.27) looks once a second whether more jobs may start, and once more for
+    each job that has ended, as long as any job waits: with 250 jobs its own process came to take as
+    much of a core as the jobs.
+    """
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 def hold_lock():
     """Keep a second run out of this folder; the lock ends with this process, however it ends."""
     path = Path(".snakemake") / "running"
@@ -208,9 +219,13 @@ def budget_networks(study):
     }
 
 
-def budget_studies():
-    """Studies with a network that gets error bars."""
-    return [study for study in config["studies"] if budget_networks(study)]
+def budget_studies(*tasks):
+    """Studies with a network that gets error bars, of one task or of both."""
+    return [
+        name
+        for name, study in config["studies"].items()
+        if budget_networks(name) and study["task"] in (tasks or ("classification", "regression"))
+    ]
 
 
 def curvatures():
@@ -259,6 +274,14 @@ def first_structure(kind):
     return file
 
 
+def get_posteriors(wildcards):
+    """Posteriors of the weights of one network, in the order of its structures."""
+    return [
+        f"results/{wildcards.study}/networks/{wildcards.network}.{structure}.posterior.h5"
+        for structure in uncertainty_of(wildcards)["structures"]
+    ]
+
+
 def get_validation_fraction(wildcards):
     """The share of the training rows that a network's error bars are calibrated with."""
     return network_spec(wildcards)["training"]["validation_fraction"]
@@ -274,14 +297,14 @@ def units_of(wildcards):
 def conformal_stack(study):
     """The first meta-learner that sees out-of-fold predictions alone, or nothing.
 
-    Its intervals are scaled by the signal-to-noise ratio, which spectra have.
+    Of a series in time, later rows are not exchangeable with earlier ones.
     """
-    learners = config["studies"][study]["meta_learners"]
-    if study not in studies_with_spectra(True):
+    section = config["studies"][study]
+    if section["task"] != "regression" or section["split"]["method"] == "time-ordered":
         return ""
     fits = (
         name
-        for name, entry in learners.items()
+        for name, entry in section["meta_learners"].items()
         if entry["trained_on"] == "out-of-fold" and not entry["keep_features"]
     )
     return next(fits, "")
@@ -291,6 +314,15 @@ def conformal_spec(wildcards):
     """How to build the meta-learner whose intervals are conformal."""
     name = conformal_stack(wildcards.study)
     return spec_of(study_of(wildcards)["meta_learners"][name]) if name else {}
+
+
+# Figures of each network that gets error bars, by the task of its study.
+NETWORK_FIGURES = {
+    "regression": ("coverage", "standardised_errors", "predicted"),
+    "classification": ("class_reliability", "class_scores"),
+    # Against the signal-to-noise ratio.
+    "spectra": ("error_budget", "error_correlations"),
+}
 
 
 # What error budgets are compared with by `snakemake baselines`.
@@ -308,10 +340,16 @@ def bounded_rows(study):
     return max((each["cramer_rao_rows"] for each in options), default=0)
 
 
+# Sources whose spectra can be differentiated by the labels: starstack.uncertainty.flux_models.
+WITH_FLUX_MODEL = ["simulated-spectra", "cannon"]
+
+
 def bounded_studies():
-    """Studies whose errors are compared with the Cramér–Rao bound of the simulator."""
+    """Studies whose errors are compared with the Cramér–Rao bound."""
     return [
-        study for study in simulated_studies() if study in budget_studies() and bounded_rows(study)
+        study
+        for study in budget_studies()
+        if config["studies"][study]["data"]["source"] in WITH_FLUX_MODEL and bounded_rows(study)
     ]
 
 
@@ -432,12 +470,17 @@ def get_runtimes(wildcards):
                 *(["project_rows"] if section["projection"]["draw"] else []),
             ]
         jobs += ["evaluate"] if judged else []
+        of_classes = section["task"] == "classification"
         for network, options in budget_networks(study).items():
             jobs += [f"fit_curvature.{network}.{name}" for name in options["structures"]]
-            jobs += [f"propagate_noise.{network}"]
-            jobs += [f"error_budget.{network}.{name}" for name in options["structures"]]
+            if of_classes:
+                jobs += [f"class_probabilities.{network}"]
+            else:
+                jobs += [f"propagate_noise.{network}"]
+                jobs += [f"error_budget.{network}.{name}" for name in options["structures"]]
             jobs += [f"hessian_spectrum.{network}"]
-        jobs += ["calibrate", "compare_structures"] if study in budget_studies() else []
+        if study in budget_studies():
+            jobs += ["calibrate_classes"] if of_classes else ["calibrate", "compare_structures"]
         jobs += ["cramer_rao"] if study in bounded_studies() else []
         files += [f"results/{study}/runtime/{job}.json" for job in jobs]
     return files
@@ -463,16 +506,12 @@ def get_figures(wildcards):
             shown += ["spectra", "errors", *(["jacobian"] if section["networks"] else [])]
         if section["projection"]:
             shown += ["saddle", *(["projection"] if section["projection"]["draw"] else [])]
-        of_network = (
-            "coverage",
-            "standardised_errors",
-            "error_budget",
-            "error_correlations",
-            "predicted",
-        )
+        of_network = list(NETWORK_FIGURES[section["task"]])
+        if study in studies_with_spectra(True):
+            of_network += NETWORK_FIGURES["spectra"]
         shown += [f"{name}.{network}" for name in of_network for network in budget_networks(study)]
-        if study in budget_studies():
-            shown += ["eigenvalue_density", "structures"]
+        shown += ["eigenvalue_density"] if study in budget_studies() else []
+        shown += ["structures"] if study in budget_studies("regression") else []
         shown += ["cramer_rao"] if study in bounded_studies() else []
         files += [f"results/{study}/figures/{name}.pdf" for name in shown]
     return files

@@ -14,6 +14,11 @@ rule fit_curvature:
         split=rules.split.output.split,
         model=rules.train_network.output.model,
         description=rules.train_network.output.description,
+        noise=lambda wildcards: (
+            rules.propagate_noise.output.covariances
+            if study_of(wildcards)["task"] == "regression"
+            else []
+        ),
     output:
         posterior="results/{study}/networks/{network}.{curvature}.posterior.h5",
         record="results/{study}/networks/{network}.{curvature}.json",
@@ -53,6 +58,8 @@ rule propagate_noise:
         runtime="results/{study}/runtime/propagate_noise.{network}.json",
     log:
         "results/{study}/logs/propagate_noise.{network}.log",
+    wildcard_constraints:
+        study=one_of(budget_studies("regression")),
     conda:
         "../../envs/networks.yaml"
     threads: 2
@@ -92,6 +99,8 @@ rule error_budget:
         runtime="results/{study}/runtime/error_budget.{network}.{curvature}.json",
     log:
         "results/{study}/logs/error_budget.{network}.{curvature}.log",
+    wildcard_constraints:
+        study=one_of(budget_studies("regression")),
     conda:
         "../../envs/networks.yaml"
     threads: 2
@@ -139,6 +148,8 @@ rule calibrate:
         runtime="results/{study}/runtime/calibrate.json",
     log:
         "results/{study}/logs/calibrate.log",
+    wildcard_constraints:
+        study=one_of(budget_studies("regression")),
     conda:
         "../../envs/networks.yaml"
     threads: 1
@@ -166,6 +177,7 @@ rule calibrate:
 rule cramer_rao:
     input:
         sources=sources("cramer_rao.py"),
+        flux_model=get_spectra_files,
         data=rules.load_data.output.data,
         split=rules.split.output.split,
         models=get_budget_files("keras"),
@@ -189,6 +201,7 @@ rule cramer_rao:
     params:
         study="{study}",
         seed=config["seed"],
+        data=lambda wildcards: study_of(wildcards)["data"],
         networks=lambda wildcards: list(budget_networks(wildcards.study)),
         rows=lambda wildcards: bounded_rows(wildcards.study),
         near=NEAR_100,
@@ -243,6 +256,8 @@ rule compare_structures:
         runtime="results/{study}/runtime/compare_structures.json",
     log:
         "results/{study}/logs/compare_structures.log",
+    wildcard_constraints:
+        study=one_of(budget_studies("regression")),
     conda:
         "../../envs/networks.yaml"
     threads: 1
@@ -271,6 +286,7 @@ rule train_baseline:
     log:
         "results/{study}/logs/train_baseline.{network}.{baseline}.log",
     wildcard_constraints:
+        study=one_of(budget_studies("regression")),
         baseline=one_of(BASELINES),
     conda:
         "../../envs/networks.yaml"

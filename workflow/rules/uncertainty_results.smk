@@ -85,6 +85,7 @@ rule plot_error_budget:
         mem_mb=1000,
         runtime=5,
     params:
+        structure=lambda wildcards: uncertainty_of(wildcards)["structures"][0],
         snr_bins=lambda wildcards: study_of(wildcards)["snr_bins"],
         labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
@@ -115,6 +116,7 @@ rule plot_error_correlations:
         mem_mb=1000,
         runtime=5,
     params:
+        structure=lambda wildcards: uncertainty_of(wildcards)["structures"][0],
         snr_bins=lambda wildcards: study_of(wildcards)["snr_bins"],
         labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
@@ -145,6 +147,7 @@ rule plot_predicted:
         mem_mb=1000,
         runtime=5,
     params:
+        structure=lambda wildcards: uncertainty_of(wildcards)["structures"][0],
         labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: draw predictions of {wildcards.network} with their errors"
@@ -238,33 +241,59 @@ rule plot_structures:
         "../scripts/plot_structures.py"
 
 
+rule tabulate_curvature:
+    input:
+        sources=sources("tabulate_curvature.py"),
+        records=get_structure_files("json"),
+        eigenvalues=get_budget_files("eigenvalues.csv"),
+    output:
+        curvature="results/{study}/tables/curvature.csv",
+        curvature_tex="results/{study}/tables/curvature.tex",
+        curvature_html=report(
+            "results/{study}/tables/curvature.html",
+            caption="../report/curvature_table.rst",
+            category=title_of,
+            labels={"result": "Curvature (table)"},
+        ),
+    log:
+        "results/{study}/logs/tabulate_curvature.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        study="{study}",
+        title=title_of,
+        networks=lambda wildcards: [
+            network
+            for network, options in budget_networks(wildcards.study).items()
+            for _ in options["structures"]
+        ],
+    message:
+        "{wildcards.study}: write the table of curvatures"
+    script:
+        "../scripts/tabulate_curvature.py"
+
+
 rule tabulate_uncertainty:
     input:
         sources=sources("tabulate_uncertainty.py"),
         calibration=rules.calibrate.output.calibration,
-        records=get_structure_files("json"),
-        eigenvalues=get_budget_files("eigenvalues.csv"),
         efficiency=lambda wildcards: (
             rules.cramer_rao.output.efficiency if wildcards.study in bounded_studies() else []
         ),
     output:
         calibration="results/{study}/tables/calibration.csv",
-        curvature="results/{study}/tables/curvature.csv",
         efficiency="results/{study}/tables/cramer_rao.csv",
         calibration_tex="results/{study}/tables/calibration.tex",
-        curvature_tex="results/{study}/tables/curvature.tex",
         efficiency_tex="results/{study}/tables/cramer_rao.tex",
         calibration_html=report(
             "results/{study}/tables/calibration.html",
             caption="../report/calibration_table.rst",
             category=title_of,
             labels={"result": "Calibration (table)"},
-        ),
-        curvature_html=report(
-            "results/{study}/tables/curvature.html",
-            caption="../report/curvature_table.rst",
-            category=title_of,
-            labels={"result": "Curvature (table)"},
         ),
         efficiency_html=report(
             "results/{study}/tables/cramer_rao.html",
@@ -283,11 +312,6 @@ rule tabulate_uncertainty:
     params:
         study="{study}",
         title=title_of,
-        networks=lambda wildcards: [
-            network
-            for network, options in budget_networks(wildcards.study).items()
-            for _ in options["structures"]
-        ],
         labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: write the tables of error bars"

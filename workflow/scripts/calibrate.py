@@ -1,23 +1,27 @@
 """Compare the predicted errors of the networks and of the stack of a study with those made."""
 
-from job import cpu_only, job
+from job import cpu_only, job, one_thread_per_block
 
-from functools import partial
+# Threads that wait for a busy core make fits of a second last half a minute.
+one_thread_per_block()
 
-import pandas as pd
+from functools import partial  # noqa: E402
 
-from starstack.data.store import open_dataset
-from starstack.seeds import derive_seed
-from starstack.splits.split import Split
-from starstack.stacking.fold_predictions import read_predictions
-from starstack.stacking.meta_fit import read_meta_predictions
-from starstack.stacking.meta_learners import build_meta_learner
-from starstack.stacking.stored_features import read_features
-from starstack.tables.results import RESULT_TABLES, write_csv
-from starstack.uncertainty.budget import load_budget
-from starstack.uncertainty.comparison import network_tables, stack_table
-from starstack.uncertainty.labelled_errors import join_predictions
-from starstack.uncertainty.noise_of_rows import read_covariances
+import pandas as pd  # noqa: E402
+
+from starstack.data.store import open_dataset  # noqa: E402
+from starstack.seeds import derive_seed  # noqa: E402
+from starstack.splits.split import Split  # noqa: E402
+from starstack.stacking.fold_predictions import read_predictions  # noqa: E402
+from starstack.stacking.meta_fit import read_meta_predictions  # noqa: E402
+from starstack.stacking.meta_learners import build_meta_learner  # noqa: E402
+from starstack.stacking.stored_features import read_features  # noqa: E402
+from starstack.tables.results import RESULT_TABLES, write_csv  # noqa: E402
+from starstack.uncertainty.budget import load_budget  # noqa: E402
+from starstack.uncertainty.comparison import network_tables  # noqa: E402
+from starstack.uncertainty.conformal_tables import stack_table  # noqa: E402
+from starstack.uncertainty.labelled_errors import join_predictions  # noqa: E402
+from starstack.uncertainty.noise_of_rows import read_covariances  # noqa: E402
 
 cpu_only()
 given, params = snakemake.input, snakemake.params
@@ -31,7 +35,6 @@ with job(snakemake) as output:
             found[name].append(table.assign(study=params.study, **named))
 
     with open_dataset(given.data) as dataset:
-        first = None
         budgets = iter(zip(given.budgets, given.calibrations, strict=True))
         for (name, options), predictions, noise in zip(
             params.networks.items(), given.predictions, given.noise, strict=True
@@ -42,7 +45,6 @@ with job(snakemake) as output:
                 structure: tuple(load_budget(path) for path in next(budgets)[::-1])
                 for structure in options["structures"]
             }
-            first = first or (rows, next(iter(of_network.values())))
             tables = network_tables(
                 *rows,
                 of_network,
@@ -51,10 +53,10 @@ with job(snakemake) as output:
                 n_bins=options["recalibration_bins"],
                 names=dataset.target_names,
                 snr_bins=params.snr_bins,
+                seed=derive_seed(params.seed, params.study, name),
             )
             keep(tables, estimator=name)
-        ((calibration, _), _) = first
-        if params.stack and calibration.snr is not None:
+        if params.stack:
             build = partial(
                 build_meta_learner,
                 task="regression",
@@ -71,12 +73,11 @@ with job(snakemake) as output:
                 read_features(given.meta_features),
                 models,
                 build(params.spec),
-                known=first,
                 snr_bins=params.snr_bins,
                 n_rows=params.conformal_rows,
                 seed=derive_seed(params.seed, params.study, "conformal"),
             )
             keep({"calibration": table}, estimator=params.stack)
     for name, tables in found.items():
-        columns = list(RESULT_TABLES[name])
-        write_csv(pd.concat(tables, ignore_index=True)[columns], getattr(output, name))
+        table = pd.concat(tables, ignore_index=True)
+        write_csv(table.reindex(columns=list(RESULT_TABLES[name])), getattr(output, name))

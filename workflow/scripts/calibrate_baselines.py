@@ -33,4 +33,5 @@ with job(snakemake) as output:
             )
             tables.append(table.assign(study=params.study, estimator=network))
     table = pd.concat(tables, ignore_index=True)
-    write_csv(table[list(RESULT_TABLES["calibration"])], output.calibration)
+    columns = list(RESULT_TABLES["calibration"])
+    write_csv(table.reindex(columns=columns), output.calibration)

@@ -14,10 +14,11 @@ from starstack.splits.split import Split  # noqa: E402
 from starstack.stacking.meta_fit import read_meta_predictions  # noqa: E402
 from starstack.tables.results import RESULT_TABLES, write_csv  # noqa: E402
 from starstack.uncertainty.efficiency import efficiency_table  # noqa: E402
+from starstack.uncertainty.flux_models import FLUX_MODELS  # noqa: E402
 from starstack.uncertainty.labelled_errors import join_predictions  # noqa: E402
 from starstack.uncertainty.network_rows import draw_rows  # noqa: E402
 from starstack.uncertainty.noise_of_rows import read_covariances  # noqa: E402
-from starstack.uncertainty.simulated_bounds import bounds_of_rows, excess_of_network  # noqa: E402
+from starstack.uncertainty.row_bounds import bounds_of_rows, excess_of_network  # noqa: E402
 
 cpu_only()
 given, params = snakemake.input, snakemake.params
@@ -35,13 +36,14 @@ with job(snakemake) as output:
         drawn = draw_rows(test, params.rows, seed)
         more = draw_rows(np.setdiff1d(near, drawn), params.rows // 2, seed)
         rows = np.sort(np.concatenate([drawn, more]))
-        bounds = bounds_of_rows(dataset, rows, snakemake.threads)
+        model = FLUX_MODELS[params.data["source"]](dataset, params.data)
+        bounds = bounds_of_rows(model, dataset, rows, snakemake.threads)
         # Bins of all ratios from rows drawn at random; the one near 100 from those and more.
         parts = [
             (np.isin(rows, drawn), params.snr_bins, True),
             (np.isin(rows, near), params.near, False),
         ]
-        for name, model, description, predictions, noise in zip(
+        for name, weights, description, predictions, noise in zip(
             params.networks,
             given.models,
             given.descriptions,
@@ -68,8 +70,8 @@ with job(snakemake) as output:
                     )
                     table = table[with_all | (table["snr"] != "all")]
                     tables.append(table.assign(study=params.study, estimator=name, bound=bound))
-            network = load_network(model, description)
-            excess = excess_of_network(network, dataset, draw_rows(rows, CHECKED, seed))
+            network = load_network(weights, description)
+            excess = excess_of_network(network, model, dataset, draw_rows(rows, CHECKED, seed))
             excesses.append((params.study, name, float(excess.min()), len(excess)))
     table = pd.concat(tables, ignore_index=True)
     write_csv(table[list(RESULT_TABLES["efficiency"])], output.efficiency)

@@ -7,10 +7,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from starstack.curvature.diagnosis import diagnose, likelihood_products
 from starstack.curvature.hyperparameters import choose_prior_precision, residual_noise
 from starstack.curvature.structures import laplace
 from starstack.data.store import open_dataset
+from starstack.networks.heads import head_of
 from starstack.networks.persistence import load_network
 from starstack.seeds import derive_seed
 from starstack.splits.split import Split
@@ -20,11 +23,13 @@ from starstack.uncertainty.network_rows import (
     scaled_batches,
     scaler_digest,
 )
+from starstack.uncertainty.noise_of_rows import read_covariances
 
 cpu_only()
 params = snakemake.params
-# Gradient, proofs and expected decrease of the record are those of so many of the rows.
-DIAGNOSED = 1024
+# Gradient, proofs and expected decrease of the record are those of so many of the rows, and the
+# extreme eigenvalues of the Hessian those of fewer.
+DIAGNOSED, EIGENVALUE_ROWS = 1024, 256
 
 with job(snakemake) as output:
     network = load_network(snakemake.input.model, snakemake.input.description)
@@ -36,33 +41,48 @@ with job(snakemake) as output:
         fit = draw_rows(rows.fit, params.fit_rows, seed)
         data = scaled_batches(network, dataset, fit, stand_for=len(rows.fit))
         held_out = scaled_batches(network, dataset, rows.calibration)
+        regression = network.task == "regression"
         posterior = laplace(
             network.model,
             data,
             structure=params.structure,
-            noise=residual_noise(network.model, held_out),
+            loss="mse" if regression else head_of(network.task, len(network.classes)).loss,
+            # Probabilities of classes are all the noise there is.
+            noise=residual_noise(network.model, held_out) if regression else None,
             scaler_digest=scaler_digest(network),
         )
-        chosen = scaled_batches(
-            network, dataset, draw_rows(rows.calibration, params.prior_rows, seed)
+        chosen = draw_rows(rows.calibration, params.prior_rows, seed)
+        known = None
+        if snakemake.input.noise:
+            covariances = read_covariances(snakemake.input.noise).of(dataset.row_id[chosen])
+            scale = np.broadcast_to(network.target_scaler.scale, covariances.noise.shape[1:2])
+            known = covariances.noise / np.outer(scale, scale)
+        choice = choose_prior_precision(
+            posterior, scaled_batches(network, dataset, chosen), known=known
         )
-        choice = choose_prior_precision(posterior, chosen)
         posterior = choice.posterior
         logging.getLogger(__name__).info(
-            "prior precision %g, of %d values from %g to %g",
+            "prior precision %g by %d rows, of %d values from %g to %g",
             choice.prior_precision,
+            choice.n_rows,
             len(choice.tried),
             choice.tried[0][0],
             choice.tried[-1][0],
         )
         diagnosed = draw_rows(fit, DIAGNOSED, seed)
-        some = scaled_batches(network, dataset, diagnosed, stand_for=len(rows.fit))
-        found = diagnose(posterior, likelihood_products(posterior, some), n_steps=0)
+        some, fewer = (
+            scaled_batches(network, dataset, part, stand_for=len(rows.fit))
+            for part in (diagnosed, draw_rows(diagnosed, EIGENVALUE_ROWS, seed))
+        )
+        products = likelihood_products(posterior, some)
+        found = diagnose(posterior, products, fewer=products.over(fewer), seed=seed)
         posterior.record = replace(found, seconds=posterior.record.seconds)
     posterior.save(output.posterior)
     stated = json.loads(posterior.record.to_json()) | {
-        "noise": posterior.noise.tolist(),
         "diagnosed_rows": len(diagnosed),
+        "held_out_rows": choice.n_rows,
+        "held_out_noise": known is not None and bool(known.any()),
+        "held_out_scatter": choice.scatter,
         "held_out_log_likelihood": choice.score,
         "tried_prior_precisions": [list(pair) for pair in choice.tried],
     }

@@ -53,7 +53,7 @@ with job(snakemake) as output:
         "trace_by_quadrature": quadrature.trace_of(lambda value: value),
         "smallest_node": Estimate(smallest, float("nan"), PROBES),
     }
-    named = {"study": params.study, "network": params.network}
+    named = {"study": params.study, "network": params.network, "number_of_rows": len(drawn)}
     for name, table in (
         ("eigenvalues", spectrum_table(pairs, estimates)),
         ("eigenvalue_density", density_table(density, posterior.parameters.size)),

@@ -12,5 +12,6 @@ with job(snakemake) as output:
     params = snakemake.params
     table = read_budget_table(snakemake.input.budget)
     save_figure(
-        plot_error_budget(table, params.snr_bins, params.labels), Path(output.pdf).with_suffix("")
+        plot_error_budget(table, params.snr_bins, params.labels, params.structure),
+        Path(output.pdf).with_suffix(""),
     )

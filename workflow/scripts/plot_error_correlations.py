@@ -12,6 +12,6 @@ with job(snakemake) as output:
     params = snakemake.params
     table = read_budget_table(snakemake.input.budget)
     save_figure(
-        plot_error_correlations(table, params.snr_bins, params.labels),
+        plot_error_correlations(table, params.snr_bins, params.labels, params.structure),
         Path(output.pdf).with_suffix(""),
     )

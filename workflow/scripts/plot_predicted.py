@@ -11,4 +11,5 @@ from starstack.tables.budget import read_budget_table
 with job(snakemake) as output:
     params = snakemake.params
     table = read_budget_table(snakemake.input.budget)
-    save_figure(plot_predicted(table, params.labels), Path(output.pdf).with_suffix(""))
+    figure = plot_predicted(table, params.labels, params.structure)
+    save_figure(figure, Path(output.pdf).with_suffix(""))

@@ -1,14 +1,10 @@
-"""Turn calibration, curvature and efficiency of a study into the tables of a paper."""
+"""Turn calibration and efficiency of a study into the tables of a paper."""
 
 from job import job
-
-import json
-from pathlib import Path
 
 import pandas as pd
 
 from starstack.tables.calibration import calibration_summary
-from starstack.tables.curvature import curvature_table
 from starstack.tables.efficiency import efficiency_summary
 from starstack.tables.html import write_html
 from starstack.tables.latex import write_latex
@@ -16,11 +12,6 @@ from starstack.tables.results import read_table, write_csv
 
 with job(snakemake) as output:
     params = snakemake.params
-    records = [
-        json.loads(Path(path).read_text()) | {"network": network}
-        for network, path in zip(params.networks, snakemake.input.records, strict=True)
-    ]
-    eigenvalues = [read_table(path, "eigenvalues") for path in snakemake.input.eigenvalues]
     path = snakemake.input.efficiency
     efficiency = efficiency_summary(read_table(path, "efficiency"), params.labels) if path else None
     tables = {
@@ -29,10 +20,6 @@ with job(snakemake) as output:
                 read_table(snakemake.input.calibration, "calibration"), params.labels
             ),
             "coverage of predicted intervals in the test rows, with one standard error",
-        ),
-        "curvature": (
-            curvature_table(records, pd.concat(eigenvalues, ignore_index=True)),
-            "approximations of the curvature of the networks",
         ),
         "efficiency": (
             pd.DataFrame() if efficiency is None else efficiency,

@@ -65,10 +65,12 @@ def test_transforms_see_blocks_of_raw_rows():
     assert next(iter(batches)).y.shape == (4, 1)
 
 
-def test_the_first_batch_alone():
-    first = Batches(X, Y, np.arange(11.0), batch_size=4).first()
+def test_each_batch_alone():
+    first, _, last = Batches(X, Y, np.arange(11.0), batch_size=4).parts()
     assert (first.n_rows, first.batch_size, first.total_weight) == (4, 4, 6.0)
+    assert (last.n_rows, last.batch_size, last.total_weight) == (3, 4, 27.0)
     np.testing.assert_array_equal(rows_of(first), X[:4])
+    np.testing.assert_array_equal(rows_of(last), X[8:])
 
 
 def test_tuples_become_batches():
@@ -90,6 +92,7 @@ def test_tuples_become_batches():
         ((X, Y), {"rows": np.ones(11, dtype=bool)}, "flatnonzero"),
         ((X, Y), {"batch_size": 0}, "batch_size is 0"),
         ((np.array([["a"]]),), {}, "expected numbers"),
+        (([np.ones((3, 2)), np.ones((3, 4))],), {}, "X .* one array"),
     ],
 )
 def test_what_cannot_be_used_is_refused(arguments, options, message):

@@ -41,6 +41,18 @@ def test_a_dense_network_is_compiled_by_xla():
     assert products._compiled["hessian_product"].jit_compile is True
 
 
+def test_large_stacks_of_dense_layers_are_compiled_without_it(monkeypatch):
+    monkeypatch.setattr("starstack.autodiff.products.LARGE", 98)
+    # 8 units · 5 + 5, and 5 · 8 + 8: 93 weights; with 6 units 110.
+    small, large = of(dense(5)), of(dense(6))
+    asked = of(dense(6), jit_compile=True)
+    for products, by_xla in ((small, True), (large, False), (asked, True)):
+        found = product(products)
+        assert products._compiled["hessian_product"].jit_compile is by_xla
+        assert np.isfinite(found).all()
+    np.testing.assert_allclose(product(large), product(asked), atol=1e-13)
+
+
 def test_what_xla_cannot_compile_is_compiled_without_it(caplog):
     with caplog.at_level(logging.INFO):
         products = of(*pooling())

@@ -6,11 +6,14 @@ import pytest
 
 from starstack.autodiff.inference import (
     check_model,
+    check_no_mask,
+    coarsest_type,
     has_logits,
     inference_function,
     input_dtype,
     warn_of_tf32,
 )
+from starstack.autodiff.products import Products
 from starstack.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -103,6 +106,10 @@ def test_several_inputs_or_outputs_are_refused():
     both = keras.layers.Add()([one, two])
     with pytest.raises(InputError, match="2 inputs"):
         check_model(keras.Model([one, two], keras.layers.Dense(1)(both)))
+    for other_width in (2, 3):  # before the data, which make no table
+        data = [np.ones((4, 2)), np.ones((4, other_width))], np.ones(4)
+        with pytest.raises(InputError, match="2 inputs"):
+            Products(keras.Model([one, two], keras.layers.Dense(1)(both)), "mse", data)
     heads = [keras.layers.Dense(1)(one), keras.layers.Dense(1)(one)]
     with pytest.raises(InputError, match="2 outputs"):
         check_model(keras.Model(one, heads))
@@ -200,3 +207,75 @@ def test_rounding_does_not_look_like_mixing(dtype):
 def test_rows_of_another_shape_are_refused():
     with pytest.raises(InputError, match=r"does not take rows of shape \(3,\).* shape \(4,\)"):
         check_model(sequence(keras.layers.Dense(2)), X[:, :3])
+
+
+class Line(keras.Model):
+    """Does not tell the shape of its inputs."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x)
+
+
+class Matrix(keras.layers.Layer):
+    """Lets TensorFlow find out that shapes do not fit."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 2))
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.kernel)
+
+
+@pytest.mark.parametrize("layer", [keras.layers.Dense, lambda width: Matrix()])
+def test_rows_that_a_subclassed_model_refuses_are_refused_with_its_reason(layer):
+    model = Line(layer(2))
+    model(X)
+    with pytest.raises(InputError, match=r"rows of shape \(3,\): .*(incompatible)") as caught:
+        check_model(model, X[:, :3])
+    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+def masked(kind):
+    """Return a model whose outputs carry the mask that 'culprit' makes, and rows for it."""
+    keras.utils.set_random_seed(0)
+    if kind == "embedding":
+        first, x = keras.layers.Embedding(5, 4, mask_zero=True, name="culprit"), [[1, 2, 0]] * 2
+    else:
+        first, x = keras.layers.Masking(name="culprit"), RNG.normal(size=(2, 3, 4))
+    inside = keras.layers.GRU(3, return_sequences=True)
+    return sequence(first, inside, keras.layers.Dense(2), shape=np.shape(x)[1:]), np.array(x)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "masking"])
+def test_outputs_with_a_mask_are_refused_by_name(kind):
+    model, x = masked(kind)
+    for use in (lambda: check_no_mask(model, x), lambda: Products(model, "mse", (x, model(x)))):
+        with pytest.raises(InputError, match="a mask, from layer 'culprit'"):
+            use()
+
+
+def test_a_mask_that_ends_inside_the_model_does_no_harm():
+    tokens = keras.layers.Embedding(5, 3, mask_zero=True)
+    check_no_mask(sequence(tokens, keras.layers.GRU(4), shape=(6,)), np.ones((2, 6)))
+
+
+def test_a_subclassed_models_mask_is_found_too():
+    model = Line(keras.layers.Masking())
+    x = np.ones((2, 3, 4))
+    model(x)
+    with pytest.raises(InputError, match="gives its outputs a mask"):
+        check_no_mask(model, x)
+
+
+def test_the_coarsest_type_counts_layers_without_weights():
+    exact = keras.layers.Dense(2, dtype="float64")
+    inputs = keras.Input((4,), dtype="float64")
+    model = keras.Sequential([inputs, exact])
+    assert coarsest_type(model) == "float64"
+    assert coarsest_type(keras.Model(model.inputs[0], model.outputs[0])) == "float64"
+    pieces = [keras.layers.Dropout(0.2, dtype="float32"), keras.layers.Dense(1, dtype="float64")]
+    assert coarsest_type(keras.Sequential([inputs, exact, *pieces])) == "float32"

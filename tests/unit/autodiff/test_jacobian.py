@@ -289,3 +289,15 @@ def test_layers_of_several_types_are_differentiated_one_output_at_a_time():
     first, _, second, _ = model.get_weights()
     found = input_jacobian(model, np.ones((2, 4)))
     assert np.allclose(found, (first @ second).T, rtol=1e-5, atol=1e-6)
+
+
+def test_images_with_their_channels_first_are_refused():
+    """As many numbers, in another order."""
+    layers = [keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(1)]
+    model = network(lambda: layers, shape=(4, 5, 3))
+    x = RNG.standard_normal((2, 4, 5, 3))
+    assert np.array_equal(input_jacobian(model, x), input_jacobian(model, x.reshape(2, -1)))
+    with pytest.raises(
+        InputError, match=r"shape \(2, 3, 4, 5\); .*\(4, 5, 3\), or flat ones of 60"
+    ):
+        input_jacobian(model, x.transpose(0, 3, 1, 2))

@@ -179,3 +179,21 @@ def test_a_path_that_is_no_file_in_a_folder_is_refused(model, tmp_path):
     for path in (tmp_path / "missing" / "jacobian.h5", tmp_path):
         with pytest.raises(InputError, match="in a folder that exists"):
             stream_input_jacobian(model, X, path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sample_rows": 0}, "sample_rows is 0"),
+        ({"row_id": np.array(["a", "b"])}, r"row_id has shape \(2,\); expected \(37,\)"),
+        ({"probabilities": (0.5, 2.0)}, "probabilities"),
+        ({"probabilities": ()}, "probabilities"),
+        ({"probabilities": (np.nan,)}, "probabilities"),
+    ],
+)
+def test_wrong_options_are_refused_before_the_first_row(model, options, message, tmp_path):
+    def transform(rows):
+        raise AssertionError("rows were read")
+
+    with pytest.raises(InputError, match=message):
+        stream_input_jacobian(model, X, tmp_path / "j.h5", transform=transform, **options)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from starstack.autodiff.flat import FlatParameters
-from starstack.autodiff.layer_factors import FactorFunction, layer_factors, weight_layers
+from starstack.autodiff.layer_factors import FactorFunction, factors_by_layer, weight_layers
 from starstack.autodiff.layers import trainable_layers
 from starstack.errors import InputError
 
@@ -113,7 +113,7 @@ def test_products_of_factors_are_the_jacobian(name):
     model = NETWORKS[name]()
     x = np.random.default_rng(1).standard_normal((4, *model.input_shape[1:]))
     expected = jacobian(model, x)
-    found = from_factors(model, layer_factors(model, x), 4, expected.shape[1])
+    found = from_factors(model, factors_by_layer(model, x), 4, expected.shape[1])
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
     assert np.abs(expected).max() > 1e-3
 
@@ -148,11 +148,11 @@ def test_logits_are_differentiated_where_asked(link):
     logits.set_weights(model.get_weights())
     x = np.random.default_rng(0).standard_normal((3, 6))
     for ours, theirs in zip(
-        layer_factors(model, x, logits=True), layer_factors(logits, x), strict=True
+        factors_by_layer(model, x, logits=True), factors_by_layer(logits, x), strict=True
     ):
         np.testing.assert_allclose(ours.deltas, theirs.deltas, rtol=1e-12)
     expected = jacobian(model, x)
-    found = from_factors(model, layer_factors(model, x), 3, 3)
+    found = from_factors(model, factors_by_layer(model, x), 3, 3)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -214,7 +214,7 @@ def test_other_layers_can_be_left_out():
     factors = FactorFunction(model, leave_out=True)
     assert [layer.name for layer in factors.layers] == ["last"]
     x = np.random.default_rng(0).standard_normal((3, 5, 2))
-    found = from_factors(model, layer_factors(model, x, leave_out=True), 3, 2)
+    found = from_factors(model, factors_by_layer(model, x, leave_out=True), 3, 2)
     own = factors.layers[0].slices
     expected = jacobian(model, x)
     for part in own:

@@ -37,6 +37,11 @@ CASES = {
         ONE_HOT.argmax(axis=1),
         Z,
     ),
+    "generalized": (
+        keras.losses.CategoricalGeneralizedCrossEntropy(),
+        ONE_HOT.argmax(axis=1),
+        P,
+    ),
 }
 
 
@@ -98,6 +103,21 @@ def test_closed_forms_of_the_outputs_hessians():
 def test_targets_without_the_last_axis_do_not_broadcast():
     rows = resolve_loss("mse")(*tensors(np.arange(4.0), np.zeros((4, 1)))).numpy()
     assert rows.tolist() == [0, 1, 4, 9]
+
+
+def test_codes_in_a_column_do_not_broadcast():
+    """Keras's own function makes (n, n) values of them."""
+    loss, codes, p = CASES["generalized"]
+    found = resolve_loss(loss)(*tensors(codes[:, None], p)).numpy()
+    np.testing.assert_array_equal(found, resolve_loss(loss)(*tensors(codes, p)))
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_classes_left_out_of_the_loss_are_refused(from_logits):
+    """Keras divides by the rows of each batch that are left."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits, ignore_class=1)
+    with pytest.raises(InputError, match=r"'SparseCategoricalCrossentropy' masks .*ignore_class"):
+        resolve_loss(loss)(*tensors(ONE_HOT.argmax(axis=1), P))
 
 
 def test_longer_rows_have_the_mean_over_their_places():

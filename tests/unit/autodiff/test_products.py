@@ -117,10 +117,9 @@ def test_everything_is_traced_once():
         products.outputs(X[: 3 + seed] if seed else X)
         products.jacobian_vector_product(X, v)
         products.vector_jacobian_product(X, y)
-    counts = products.n_traces
-    # Fewer rows than a batch are a batch of another shape.
-    assert counts.pop("outputs") == 2
-    assert set(counts.values()) == {1}
+        products.jacobian_vector_product(X[: 1 + seed], v)
+        products.vector_jacobian_product(X[: 1 + seed], y[: 1 + seed])
+    assert set(products.n_traces.values()) == {1}
 
 
 def test_several_vectors_at_once():
@@ -248,28 +247,14 @@ def test_float32_models_agree_with_float64_ones(loss):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["mse", "binary_crossentropy"])
-def test_penalties_are_those_of_keras_and_only_on_request(loss):
-    last, kind = HEADS[loss]
-    l2 = keras.regularizers.L2(0.3)
-    model = dense(last, kernel_regularizer=l2)
-    X, y, weight = data(model, kind=kind)
-    plain = make_products(model, loss, (X, y, weight))
-    penalized = make_products(model, loss, (X, y, weight), regularization=True)
-    assert penalized.loss() - plain.loss() == pytest.approx(float(sum(model.losses)), rel=1e-12)
-    theta, v = plain.parameters.read(), direction(plain)
-    penalty = np.concatenate([np.full(20, 0.6), np.zeros(5), np.full(15, 0.6), np.zeros(3)])
-    # Keras keeps the strength of a penalty in float32.
-    np.testing.assert_allclose(penalized.gradient(), plain.gradient() + penalty * theta, atol=1e-7)
-    for name in ("hessian_vector_product", "gauss_newton_vector_product"):
-        expected = getattr(plain, name)(v) + penalty * v
-        np.testing.assert_allclose(getattr(penalized, name)(v), expected, atol=1e-7)
-
-
-def test_penalties_of_outputs_are_refused():
-    model = dense(activity_regularizer=keras.regularizers.L2(0.1))
-    with pytest.raises(InputError, match="activity_regularizer"):
-        make_products(model, "mse", data(model), regularization=True)
+def test_codes_of_other_losses_are_checked_too():
+    model, loss = dense("softmax"), keras.losses.CategoricalGeneralizedCrossEntropy()
+    X, y, weight = data(model, kind="codes")
+    probabilities = np.asarray(model(X))[np.arange(N), y]
+    expected = np.mean(weight * (1 - probabilities**0.5) / 0.5)
+    assert make_products(model, loss, (X, y, weight)).loss() == pytest.approx(expected)
+    with pytest.raises(InputError, match="class codes 0 to 2"):
+        make_products(model, loss, (X, y + 1, weight))
 
 
 def test_a_subclassed_model():
@@ -337,6 +322,11 @@ def test_vectors_that_do_not_fit_are_refused():
         products.hessian_vector_product(np.zeros(3))
     with pytest.raises(InputError, match="u has 2 rows for 3"):
         products.vector_jacobian_product(np.zeros((3, 4)), np.zeros((2, 3)))
+    for shape in ((3, 1), (3, 2), (3,)):
+        with pytest.raises(InputError, match="u has rows of shape"):
+            products.vector_jacobian_product(np.zeros((3, 4)), np.zeros(shape))
+    with pytest.raises(InputError, match=r"rows of shape \(5,\).* shape \(4,\)"):
+        products.jacobian_vector_product(np.zeros((3, 5)), direction(products))
     for v in (np.zeros((products.parameters.size, 0)), ["a"] * products.parameters.size, "a"):
         with pytest.raises(InputError, match="expected"):
             products.hessian_vector_product(v)

@@ -7,7 +7,7 @@ import pytest
 from starstack.autodiff.batches import Batches
 from starstack.autodiff.operators import HessianOperator
 from starstack.autodiff.products import Products
-from starstack.autodiff.proofs import TOLERANCES, prove
+from starstack.autodiff.proofs import TOLERANCES, prove, prove_jacobian
 from starstack.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -59,17 +59,19 @@ BREAKAGES = {
     "not finite": (lambda v, Av: Av * np.nan, "not finite"),
     "not symmetric": (lambda v, Av: Av + np.roll(v, 1), "proof of symmetry failed"),
     "twice too large": (lambda v, Av: 2 * Av, "finite differences failed"),
+    "too large by a hundredth": (lambda v, Av: 1.01 * Av, "finite differences failed"),
     "of another sign": (lambda v, Av: -Av, "finite differences failed"),
     "damped": (lambda v, Av: Av + 0.1 * v, "finite differences failed"),
 }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("breakage", BREAKAGES)
 @pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])
-def test_each_proof_can_fail_and_says_which(matrix, breakage):
+def test_each_proof_can_fail_and_says_which(matrix, breakage, dtype):
     change, message = BREAKAGES[breakage]
     with pytest.raises(InputError, match=message):
-        prove(broken(products_of(), matrix, change), matrix)
+        prove(broken(products_of(dtype=dtype), matrix, change), matrix)
 
 
 def test_the_one_for_the_other_fails():
@@ -139,3 +141,98 @@ def test_the_copy_in_float64_is_not_reported_as_the_users_mistake(functional, ca
     proofs = prove(Products(model, "mse", (X, Y), jit_compile=False))
     assert proofs.difference_error < 1e-6
     assert "rounds the data" not in caplog.text
+
+
+@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])
+@pytest.mark.parametrize("why", ["no weight", "inputs of zero"])
+def test_a_first_batch_that_proves_nothing_is_passed_over(why, matrix):
+    x, weight = X.copy(), np.ones(19)
+    if why == "no weight":
+        weight[:8] = 0
+    else:
+        x[:8] = 0
+    layers = [keras.layers.Dense(2, use_bias=False, dtype="float64")]
+    model = keras.Sequential([keras.Input((4,), dtype="float64"), *layers])
+    batches = Batches(x, Y, weight, batch_size=8)
+    proofs = prove(Products(model, "mse", batches, jit_compile=False), matrix)
+    assert proofs.norm > 0 and proofs.difference_error < 1e-6
+
+
+def test_data_without_weight_prove_nothing():
+    batches = Batches(X, Y, np.zeros(19), batch_size=8)
+    with pytest.raises(InputError, match="all sample weights are zero"):
+        prove(Products(network(), "mse", batches, jit_compile=False))
+
+
+COARSE = {
+    "dropout": lambda: keras.layers.Dropout(0.2, dtype="float32"),
+    "dense": lambda: keras.layers.Dense(6, "tanh", dtype="float32"),
+}
+
+
+@pytest.mark.parametrize("kind", COARSE)
+@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])
+def test_models_of_several_types_are_held_to_the_coarsest(matrix, kind):
+    hidden = keras.layers.Dense(40, "tanh", dtype="float64"), COARSE[kind]()
+    proofs = prove(products_of(*hidden), matrix)
+    assert proofs.dtype == "float32" and proofs.difference_error > 1e-10
+
+
+def test_a_model_without_a_copy_in_float64_is_proved_by_coarse_differences():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = network(keras.layers.Dense(5, "tanh"), dtype="float32")
+
+        def call(self, x):
+            return self.inner(x)
+
+    model = Subclassed()
+    model(X)
+    proofs = prove(Products(model, "mse", (X, Y), jit_compile=False))
+    assert 1e-6 < proofs.difference_error < 1e-2
+
+
+class Adjoint:
+    """Products with a Jacobian, spoiled on the way."""
+
+    def __init__(self, products, forward=lambda Jv: Jv, backward=lambda Ju: Ju):
+        self._products, self._forward, self._backward = products, forward, backward
+
+    def __getattr__(self, name):
+        return getattr(self._products, name)
+
+    def jacobian_vector_product(self, x, v):
+        return self._forward(self._products.jacobian_vector_product(x, v))
+
+    def vector_jacobian_product(self, x, u):
+        return self._backward(self._products.vector_jacobian_product(x, u))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_products_with_the_jacobian_are_proved(dtype):
+    proofs = prove_jacobian(products_of(dtype=dtype), X)
+    symmetry, difference = TOLERANCES[dtype]
+    assert proofs.symmetry_error < symmetry / 50
+    assert proofs.difference_error < difference / 50
+    assert proofs.norm > 0 and (proofs.matrix, proofs.dtype) == ("jacobian", dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("spoiled", "message"),
+    [
+        ({"forward": lambda Jv: 0 * Jv}, "not zero failed"),
+        ({"backward": lambda Ju: 0 * Ju}, "proof of the adjoint failed"),
+        ({"forward": lambda Jv: np.nan * Jv}, "not finite"),
+        ({"backward": lambda Ju: -Ju}, "proof of the adjoint failed"),
+        ({"forward": lambda Jv: 1.01 * Jv}, "proof of the adjoint failed"),
+        (
+            {"forward": lambda Jv: 1.01 * Jv, "backward": lambda Ju: 1.01 * Ju},
+            "finite differences failed",
+        ),
+    ],
+)
+def test_each_proof_of_the_jacobian_can_fail(spoiled, message, dtype):
+    with pytest.raises(InputError, match=message):
+        prove_jacobian(Adjoint(products_of(dtype=dtype), **spoiled), X)

@@ -159,6 +159,17 @@ def test_it_is_compiled_once():
     assert noise.n_traces == 2
 
 
+def test_no_rows_are_refused_and_lists_are_arrays():
+    with pytest.raises(InputError, match="x has no rows"):
+        propagated_covariance(deep(), X[:0], VARIANCE)
+    off_diagonals = bands(RNG)
+    found = propagated_covariance(
+        deep(), X.tolist(), VARIANCE.tolist(), off_diagonals=off_diagonals.tolist()
+    )
+    expected = propagated_covariance(deep(), X, VARIANCE, off_diagonals=off_diagonals)
+    assert np.array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("variance", "off_diagonals", "message"),
     [

@@ -224,3 +224,51 @@ def test_the_room_exports_it():
     from starstack import autodiff
 
     assert autodiff.inverse_hessian_product is inverse_hessian_product
+
+
+def test_the_room_names_what_it_exports():
+    from starstack import autodiff
+
+    names = {}
+    exec("from starstack.autodiff import *", names)
+    assert set(autodiff.__all__) == set(dir(autodiff)) <= set(names)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "trust-ncg"])
+def test_added_losses_are_refused_by_name(method):
+    class Penalized(keras.layers.Dense):
+        def call(self, x):
+            self.add_loss(keras.ops.sum(self.kernel**2))
+            return super().call(x)
+
+    inputs = keras.Input((P_IN,), dtype="float64")
+    model = keras.Sequential([inputs, Penalized(2, name="culprit", dtype="float64")])
+    with pytest.raises(InputError, match=r"layer 'culprit' .*add_loss"):
+        fit(model, method)
+    assert fit(model, method, regularization=False).success
+
+
+@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov"])
+def test_a_first_batch_without_weight_is_no_obstacle(method):
+    weight = np.repeat([0.0, 1.0], N // 2)
+    model = linear()
+    fit(model, method, Batches(X, Y, weight, batch_size=N // 2), tol=1e-10)
+    expected = np.linalg.lstsq(X[N // 2 :], Y[N // 2 :], rcond=None)[0]
+    np.testing.assert_allclose(model.get_weights()[0], expected, atol=1e-6)
+
+
+def test_the_inverse_of_a_model_of_several_types_is_as_exact_as_its_products():
+    exact = {"dtype": "float64", "kernel_regularizer": keras.regularizers.L2(0.01)}
+    layers = [
+        keras.layers.Dense(5, "tanh", use_bias=False, **exact),
+        keras.layers.Dropout(0.2, dtype="float32"),
+        keras.layers.Dense(2, use_bias=False, **exact),
+    ]
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((P_IN,), dtype="float64"), *layers])
+    result = fit(model, "trust-krylov", tol=1e-4)
+    v = RNG.normal(size=30)
+    found = result.hess_inv @ v
+    np.testing.assert_allclose(
+        result.products.hessian_vector_product(found), v, atol=1e-3 * np.linalg.norm(v)
+    )

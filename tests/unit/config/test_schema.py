@@ -1,28 +1,34 @@
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from starstack.autodiff.batches import Batches
 from starstack.config.cross_checks import ARCHITECTURES as ARCHITECTURE_NAMES
 from starstack.config.cross_checks import (
+    LAYERED,
     META_LEARNERS_OF_TASK,
     METRICS_OF_TASK,
+    NOT_LAYERED,
     SPECTRA,
 )
-from starstack.curvature.structures import STRUCTURES
+from starstack.curvature.structures import STRUCTURES, laplace
 from starstack.data.scikit_learn import LOADERS
 from starstack.data.sources import SOURCES
+from starstack.errors import InputError
 from starstack.metrics.scores import METRICS
 from starstack.models.specs import PREPROCESSING
 from starstack.networks.architectures import ARCHITECTURES
+from starstack.networks.heads import make_network
 from starstack.spectra.sources import SPECTRA_SOURCES
 from starstack.splits.splitters import SPLITTERS
 from starstack.stacking.meta_learners import META_LEARNERS
 from starstack.uncertainty.error_distributions import DISTRIBUTIONS
 from starstack.uncertainty.labelled_errors import NONE
-from starstack.uncertainty.noise_covariance import METHODS
+from starstack.uncertainty.noise_propagation import METHODS
 
 ROOT = Path(__file__).parents[3]
 SCHEMA_PATH = ROOT / "workflow/schemas/config.schema.yaml"
@@ -115,8 +121,8 @@ def test_sources_and_their_keys_are_those_of_the_library():
             for name, parameter in inspect.signature(read).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY
         }
-        # The seed of spectra that are made is handed over by `write_spectra`.
-        assert set(part["properties"]) - {"seed"} == {"source", *parameters}
+        # Seed and correlation of the noise of spectra are handed over by `write_spectra`.
+        assert set(part["properties"]) - {"seed", "noise_correlation"} == {"source", *parameters}
         required = {name for name, default in parameters.items() if default is inspect._empty}
         assert set(part["required"]) == {"source", *required}
 
@@ -131,6 +137,19 @@ def test_ways_to_make_error_bars_are_those_of_the_library():
     assert set(options["structures"]["items"]["enum"]) == set(STRUCTURES)
     assert set(options["noise"]["enum"]) == set(METHODS)
     assert set(options["recalibration"]["enum"]) == {NONE, *DISTRIBUTIONS}
+
+
+def test_structures_made_of_layers_are_those_that_refuse_other_layers():
+    assert set(LAYERED) < set(STRUCTURES)
+    assert set(NOT_LAYERED) < set(ARCHITECTURES)
+    shape = {"input_shape": (4, 2), "task": "classification", "n_outputs": 3, "seed": 0}
+    model = make_network(*NOT_LAYERED, {"units": [2]}, **shape)
+    data = Batches(np.zeros((6, 4, 2), np.float32), np.arange(6) % 3)
+    loss = "sparse_categorical_crossentropy"
+    for structure in LAYERED:
+        with pytest.raises(InputError, match="expected Dense, Conv1D and Conv2D, but gru is GRU"):
+            laplace(model, data, structure=structure, loss=loss)
+    laplace(model, data, structure="last_layer", loss=loss)
 
 
 def test_the_config_tells_editors_where_its_schema_is():

@@ -60,3 +60,19 @@ def test_diagonal_in_the_basis_is_that_of_the_exact_block(oracle):
         basis = np.kron(block.input_vectors, block.output_vectors)
         diagonal = np.diag(basis.T @ exact[np.ix_(own, own)] @ basis)
         oracle.assert_close(block.curvature.ravel(), diagonal)
+
+
+def test_another_proportion_of_noise_is_warned_of(oracle, caplog):
+    """The basis stays, and KFAC, whose basis follows, is then the nearer one."""
+    model = next(networks(oracle))
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 6)), rng.standard_normal((50, 3))
+    fitted = fit_ekfac(model, Batches(X, y), noise=[1.0, 1.0, 100.0], prior_precision=1e-3)
+    fitted.with_hyperparameters([2.0, 2.0, 200.0], 1.0)
+    fitted.with_hyperparameters(prior_precision=1.0)
+    assert not caplog.records
+    changed = fitted.with_hyperparameters([100.0, 1.0, 1.0])
+    assert "the bases stay as they were" in caplog.text
+    caplog.clear()
+    changed.with_hyperparameters([1.0, 1.0, 100.0])
+    assert not caplog.records

@@ -159,6 +159,21 @@ def test_log_determinant_without_the_matrix_is_within_its_standard_error(fitted)
     assert estimate.standard_error < 2
 
 
+def test_an_estimated_log_determinant_says_how_uncertain_it_is(fitted, monkeypatch, caplog):
+    exact, found = (fitted("squared_error", name) for name in ("exact", "cg"))
+    small = found.with_hyperparameters(prior_precision=1.0)
+    whole = exact.with_hyperparameters(prior_precision=1.0).log_marginal_likelihood()
+    assert small.log_marginal_likelihood() == pytest.approx(whole, rel=1e-9)
+    assert small.record.log_determinant_error == 0
+    monkeypatch.setattr("starstack.curvature.matrix_free.EXACT_SIZE", 0)
+    large = found.with_hyperparameters(prior_precision=1.0)
+    estimate, record = large.log_marginal_likelihood(), large.record
+    assert 0 < record.log_determinant_error < 3
+    assert abs(estimate - whole) < 4 * record.log_determinant_error / 2
+    assert f"± {record.log_determinant_error:.2g}" in caplog.text
+    assert large.with_hyperparameters(prior_precision=2.0).record.log_determinant_error is None
+
+
 def test_variance_falls_with_the_rank_and_not_below_the_exact_one(fitted):
     model, data, options = convolution()
     x = new_rows(fitted("convolution"))

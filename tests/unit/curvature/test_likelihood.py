@@ -8,6 +8,7 @@ from starstack.autodiff.batches import Batches
 from starstack.curvature.likelihood import (
     Likelihood,
     likelihood_family,
+    log_probability,
     measure_likelihood,
     output_precision,
     precision_roots,
@@ -68,7 +69,13 @@ def test_refusals():
     with pytest.raises(InputError, match="has none"):
         Likelihood("categorical", 3, 1, 1.0).residual_noise()
     likelihood = Likelihood("gaussian", 2, 3, 2.5, (1.0, 4.0))
-    for noise in (0.0, [1.0], [1.0, np.nan], [1.0, -1.0]):
+    for noise in (0.0, [1.0], [1.0, np.nan], [1.0, -1.0], "q"):
         with pytest.raises(InputError, match="expected 2 positive"):
             likelihood.check_noise(noise)
     assert likelihood.check_noise(3).tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("codes", [[0, 4], [-1, 2]])
+def test_codes_of_no_class_are_refused(codes):
+    with pytest.raises(InputError, match="expected codes from 0 to 3"):
+        log_probability("categorical", np.zeros((2, 4)), codes)

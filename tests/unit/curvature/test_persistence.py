@@ -1,12 +1,14 @@
 """Posteriors in files: the same bits again, and refusals."""
 
+import json
+
 import h5py
 import keras
 import numpy as np
 import pytest
 
 from starstack.autodiff.batches import Batches
-from starstack.curvature.persistence import architecture_digest
+from starstack.curvature.persistence import FORMAT_VERSION, architecture_digest
 from starstack.curvature.structures import laplace, load
 from starstack.errors import InputError
 
@@ -114,7 +116,9 @@ def test_files_that_are_none_are_refused(oracle, tmp_path):
     make(oracle).save(path)
     with h5py.File(path, "a") as file:
         head = file.attrs["posterior"]
-        file.attrs["posterior"] = head.replace('"format_version": 1', '"format_version": 99')
+        file.attrs["posterior"] = head.replace(
+            f'"format_version": {FORMAT_VERSION}', '"format_version": 99'
+        )
     with pytest.raises(InputError, match="has format 99"):
         load(path, model)
     with h5py.File(path, "a") as file:
@@ -137,3 +141,72 @@ def test_a_file_is_whole_or_not_there(oracle, tmp_path, monkeypatch):
         posterior.save(tmp_path / "posterior.h5")
     assert (tmp_path / "posterior.h5").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["posterior.h5"]
+
+
+def test_a_layer_may_bear_the_name_of_an_activation():
+    def network(activation):
+        layer = keras.layers.Dense(5, activation=activation, name=activation)
+        return keras.Sequential([keras.Input((6,)), layer, keras.layers.Dense(2)])
+
+    assert architecture_digest(network("relu")) == architecture_digest(network("relu"))
+    assert architecture_digest(network("relu")) != architecture_digest(network("tanh"))
+
+
+@pytest.mark.parametrize("structure", ("kfac", "exact", "cg"))
+def test_training_on_makes_a_posterior_useless(oracle, structure, tmp_path):
+    posterior, (X, _) = make(oracle, structure), rows()
+    weights = posterior.model.get_weights()
+    posterior.model.set_weights([2 * w for w in weights])
+    for use in (
+        lambda: posterior.predictive_covariance(X),
+        lambda: posterior.layer_covariances(X),
+        lambda: posterior.log_marginal_likelihood(),
+        lambda: posterior.with_hyperparameters(NOISE).predictive_covariance(X),
+        lambda: posterior.save(tmp_path / "posterior.h5"),
+    ):
+        with pytest.raises(InputError, match="weights of the fit, got others"):
+            use()
+    assert not list(tmp_path.iterdir())
+    posterior.model.set_weights(weights)
+    posterior.save(tmp_path / "posterior.h5")
+    load(tmp_path / "posterior.h5", small(oracle)).predictive_covariance(X)
+
+
+DAMAGES = {
+    "no JSON": lambda head: "{" + head,
+    "a list": lambda head: "[1, 2]",
+    "likelihood": lambda head: _without(head, "likelihood", "family"),
+    "no likelihood": lambda head: json.dumps(json.loads(head) | {"likelihood": None}),
+    "record": lambda head: json.dumps(json.loads(head) | {"record": {"shape": 1}}),
+    "noise": lambda head: json.dumps(json.loads(head) | {"noise": "loud"}),
+    "covered": lambda head: json.dumps(json.loads(head) | {"covered": [7]}),
+}
+
+
+def _without(head, part, key):
+    tree = json.loads(head)
+    del tree[part][key]
+    return json.dumps(tree)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_head_is_refused_in_one_line(oracle, damage, tmp_path):
+    path = tmp_path / "posterior.h5"
+    make(oracle).save(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["posterior"] = DAMAGES[damage](file.attrs["posterior"])
+    with pytest.raises(InputError, match="make it again") as caught:
+        load(path, small(oracle))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [lambda a: np.eye(3), lambda a: a * np.nan, lambda a: a + 1e-9])
+def test_arrays_that_were_not_saved_are_refused(oracle, change, tmp_path):
+    path = tmp_path / "posterior.h5"
+    make(oracle).save(path)
+    with h5py.File(path, "a") as file:
+        array = file["arrays/0/input_vectors"][()]
+        del file["arrays/0/input_vectors"]
+        file["arrays/0/input_vectors"] = change(array)
+    with pytest.raises(InputError, match="arrays are not those that were saved"):
+        load(path, small(oracle))

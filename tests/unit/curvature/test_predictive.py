@@ -39,15 +39,15 @@ def test_rows_outside_the_span_of_the_data_have_the_variance_of_the_prior(oracle
     """Of the first layer: no row of the fit says anything of the direction."""
     model, X, y = wide(oracle)
     X[:, 40:] = 0.0
+    kernel, bias, last, _ = model.get_weights()
+    # Weights of a pixel that is always zero change nothing in the fit, and this much after.
+    model.layers[0].set_weights([np.where(np.arange(50)[:, None] == 45, 0.0, kernel), bias])
     posterior = fit_ekfac(model, Batches(X, y, batch_size=8), noise=0.1, prior_precision=0.3)
     first = model.layers[0].name
     step = np.zeros((1, 50))
     at = X[:1].copy()
     step[0, 45] = 2.0
-    kernel, bias, last, _ = model.get_weights()
     g = last.T * (1 - np.tanh(at @ kernel + bias) ** 2)
-    # Weights of a pixel that was always zero change nothing before, and this much after.
-    model.layers[0].set_weights([np.where(np.arange(50)[:, None] == 45, 0.0, kernel), bias])
     before = posterior.layer_covariances(at)[first][0]
     after = posterior.layer_covariances(at + step)[first][0]
     oracle.assert_close(after - before, 4.0 * g @ g.T / 0.3, 1e-9)

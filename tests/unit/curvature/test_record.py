@@ -54,6 +54,20 @@ def test_expected_decrease_is_what_a_newton_step_gains():
     assert record.gradient_norm == pytest.approx(np.linalg.norm(gradient))
 
 
+def test_the_gradient_is_told_apart_by_its_parts():
+    data, prior = np.array([3.0, 0.0]), np.array([0.0, -4.0])
+    record = describe(gradient=data + prior, prior_gradient=prior)
+    norms = (record.gradient_norm, record.data_gradient_norm, record.prior_gradient_norm)
+    assert norms == (5, 3, 4)
+
+
+def test_rows_behind_the_eigenvalues_are_stated():
+    spectrum = np.linspace(0.1, 3, 20)
+    assert describe(spectrum).eigenvalue_rows == 7
+    assert describe(spectrum, eigenvalue_rows=2).eigenvalue_rows == 2
+    assert describe(eigenvalue_rows=2).eigenvalue_rows is None
+
+
 def test_what_was_not_given_is_none():
     record = describe()
     measured = (record.lambda_max, record.indefinite, record.gradient_norm, record.proofs)

@@ -263,6 +263,8 @@ def test_other_layers_are_refused_or_fixed(oracle, structure):
         ({"structure": "fisher"}, "expected one of block"),
         ({"noise": [1.0, 2.0]}, "expected 3 positive"),
         ({"noise": -1.0}, "expected 3 positive"),
+        ({"noise": "q"}, "expected 3 positive"),
+        ({"prior_precision": "a"}, "at least 0"),
         ({"prior_precision": -1.0}, "at least 0"),
         ({"prior_precision": {"dense": 1.0}}, "one value for each of the layers"),
         ({"loss": "mae"}, "squared error or a cross-entropy"),
@@ -285,6 +287,40 @@ def test_rows_that_make_no_sense_are_refused(oracle):
         make(model, X, y)
 
 
+@pytest.mark.parametrize("structure", sorted(STRUCTURES))
+def test_a_wrong_call_is_refused_and_breaks_nothing(oracle, structure):
+    X, y = rows()
+    posterior, again = (make(small(oracle), X, y, structure, noise=NOISE) for _ in range(2))
+    expected = again.predictive_covariance(X[:2])
+    faulty = X[:2].copy()
+    faulty[1, 0] = np.nan
+    for _ in range(2):
+        # Before the first good call, and after it.
+        for wrong, message in (
+            (X[:2, :3], r"expected shape \(n, 6\)"),
+            (X[0], r"expected shape \(n, 6\)"),
+            (X[:0], "at least one row"),
+            (faulty, "got NaN or infinity in rows 0 to 1"),
+        ):
+            with pytest.raises(InputError, match=message) as caught:
+                posterior.predictive_covariance(wrong)
+            assert "\n" not in str(caught.value)
+        np.testing.assert_array_equal(posterior.predictive_covariance(X[:2]), expected)
+    for v in (np.ones(3), np.ones((3, 2)), np.float64(1.0)):
+        with pytest.raises(InputError, match="one entry for each trainable weight"):
+            posterior.inverse_hessian_product(v)
+
+
+@pytest.mark.parametrize("structure", sorted(STRUCTURES))
+def test_targets_are_needed_and_must_be_finite(oracle, structure):
+    X, y = rows()
+    with pytest.raises(InputError, match="targets"):
+        laplace(small(oracle), Batches(X), structure=structure)
+    y[3, 1] = np.nan
+    with pytest.raises(InputError, match="targets: expected finite numbers"):
+        make(small(oracle), X, y, structure)
+
+
 @pytest.mark.parametrize("structure", LAYERED)
 def test_weights_that_the_data_say_nothing_of_need_a_prior(oracle, structure):
     X, y = rows(n=3)
@@ -299,3 +335,16 @@ def test_every_structure_is_described():
     for name, structure in STRUCTURES.items():
         assert structure.posterior.structure == name
         assert structure.summary
+
+
+def test_recurrent_layers_are_refused_with_the_way_out(oracle):
+    model = oracle.network((5, 2), lambda: keras.layers.GRU(3), oracle.dense(1))
+    X, y = np.ones((4, 5, 2)), np.ones((4, 1))
+    with pytest.raises(InputError, match="is GRU; hold these layers fixed by leave_out=True"):
+        make(model, X, y)
+
+
+def test_all_that_is_exported_can_be_imported_at_once():
+    found = {}
+    exec("from starstack.curvature import *", found)
+    assert {"laplace", "load", "Posterior"} < found.keys()

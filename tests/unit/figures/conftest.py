@@ -159,7 +159,8 @@ class Tables:
                 row = (probe, np.sinh(u[at]), density, 0.2 * slope[at], n_weights)
                 rows.append(("stars", network, *row))
         columns = ["study", "network", "probe", "eigenvalue", "density", "smoothing_width"]
-        return pd.DataFrame(rows, columns=[*columns, "number_of_weights"])
+        table = pd.DataFrame(rows, columns=[*columns, "number_of_weights"])
+        return table.assign(number_of_rows=2000)
 
     @staticmethod
     def structures(outputs=("teff", "logg", "fe_h"), n=50):
@@ -173,6 +174,40 @@ class Tables:
         ]
         columns = ["study", "network", "structure", "output", "row", "standard_deviation"]
         return pd.DataFrame(rows, columns=[*columns, "exact_standard_deviation"])
+
+    @staticmethod
+    def class_methods(structures=("kfac", "last_layer")):
+        drawn = [f"{name}, {how}" for name in structures for how in ("probit", "Monte Carlo")]
+        return [(name, time) for name in ("plain", *drawn) for time in ("before", "after")]
+
+    @staticmethod
+    def class_reliability(structures=("kfac", "last_layer"), lowest=5):
+        rng = np.random.default_rng(13)
+        rows = []
+        for method, time in Tables.class_methods(structures):
+            for number in range(lowest, 10):
+                n = int(rng.integers(1, 400))
+                right = rng.binomial(n, (number + 0.5) / 10) / n
+                edges = (number + 1, number / 10, (number + 1) / 10, (number + 0.6) / 10)
+                interval = (max(right - 0.1, 0), min(right + 0.1, 1))
+                rows.append(("digits", "cnn", method, time, *edges, right, *interval, n))
+        columns = ["study", "estimator", "method", "temperature", "bin", "low", "high"]
+        columns += ["mean_confidence", "right", "interval_low", "interval_high", "n"]
+        return pd.DataFrame(rows, columns=columns)
+
+    @staticmethod
+    def class_calibration(structures=("kfac", "last_layer"), scale=1.0):
+        rng = np.random.default_rng(14)
+        rows = []
+        for method, time in Tables.class_methods(structures):
+            for statistic in ("log_loss", "brier"):
+                value = scale * (0.1 + 0.01 * rng.normal())
+                key = ("digits", "cnn", method, time)
+                rows.append((*key, statistic, value, 0.02 * scale, 450))
+                off = 0.0 if (method, time) == ("plain", "before") else 0.004 * scale
+                rows.append((*key, f"{statistic}_minus_plain", 0.01 * scale, off, 450))
+        columns = ["study", "estimator", "method", "temperature", "statistic", "value"]
+        return pd.DataFrame(rows, columns=[*columns, "standard_error", "n"])
 
     @staticmethod
     def sensitivities(networks=("dense", "starnet"), pixels=700):
@@ -192,7 +227,6 @@ class Tables:
                     bounds=(0.16, 0.84),
                     n_rows=1000,
                     quantile_rows=500,
-                    n_pixels=7214,
                 )
             )
         return found

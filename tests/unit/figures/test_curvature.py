@@ -22,7 +22,7 @@ def test_mean_and_probes_are_those_of_the_table(tables):
     assert len(probes) == 3
     assert axes.get_xscale() == "symlog"
     assert axes.get_yscale() == "log"
-    assert "900 weights, 3 probes" in axes.get_title(loc="left")
+    assert "900 weights,\n2,000 rows, 3 probes" in axes.get_title(loc="left")
 
 
 def test_negative_eigenvalues_are_shaded_and_zero_smeared_out_is_not(tables):
@@ -73,6 +73,12 @@ def test_ratios_to_the_exact_standard_deviation(tables):
             np.testing.assert_allclose(line.get_ydata(), ratio)
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "KFAC (0.8)" in texts
+    units = [axes.get_xlabel().rpartition(" ")[2] for axes in figure.axes]
+    assert units == ["(K)", "(dex)", "(dex)"]
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+            float(text.get_text())  # plain, not a power of ten
 
 
 def test_many_predictions_are_thinned_out_and_the_note_says_so(tables):

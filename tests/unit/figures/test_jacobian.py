@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from starstack.errors import InputError
-from starstack.figures.jacobian import plot_jacobian, read_sensitivities, strongest_lines
+from starstack.figures.jacobian import lines_at_peaks, plot_jacobian, read_sensitivities
 
 P = 900
 WAVELENGTH = 15200 * 10 ** (6e-6 * np.arange(P))
 
 
 def write(path, wavelength=WAVELENGTH, n_rows=40, quantile_rows=40):
-    """Write statistics of two labels, largest from pixel 150 on."""
+    """Write statistics of two labels."""
     rng = np.random.default_rng(0)
-    size = np.where(np.arange(P) < 150, 0.01, 1.0) * [[300.0], [0.5]]
+    size = np.full((2, P), [[300.0], [0.5]])
     values = size * rng.standard_normal((2, P))
     with h5py.File(path, "w") as file:
         group = file.create_group("statistics")
@@ -29,10 +29,10 @@ def write(path, wavelength=WAVELENGTH, n_rows=40, quantile_rows=40):
     return path
 
 
-def test_the_stretch_is_where_the_derivatives_are_largest(tmp_path):
-    (found,) = read_sensitivities({"dense": write(tmp_path / "a.h5")}, n_pixels=700)
-    assert found.wavelength[0] >= WAVELENGTH[150]
-    assert (len(found.wavelength), found.n_pixels, found.n_rows) == (700, P, 40)
+def test_all_pixels_are_read(tmp_path):
+    (found,) = read_sensitivities({"dense": write(tmp_path / "a.h5")})
+    assert np.array_equal(found.wavelength, WAVELENGTH)
+    assert (found.mean.shape, found.n_rows) == ((2, P), 40)
     assert np.allclose(found.high - found.mean, [[300.0], [0.5]])
     assert (found.outputs, found.bounds) == (("teff", "logg"), (0.16, 0.84))
 
@@ -48,12 +48,37 @@ def test_there_is_a_panel_per_network_and_label(tmp_path):
     assert "The bands are those of 30 of them." in figure.get_supxlabel()
 
 
-def test_the_strongest_lines_come_first():
-    lines = strongest_lines(15150.0, 17000.0)
-    assert lines == sorted(lines, reverse=True)
-    names = [name for _, _, name in lines]
-    assert {"Fe I", "Mg I", "Si I", "Br 11"} <= set(names)
-    assert all(15700 < at < 15760 for _, at, _ in strongest_lines(15700.0, 15760.0))
+def test_a_line_stands_where_the_derivative_is_large():
+    """Mg I at 15753.2 is not displaced by stronger lines far from any peak, nor by its own wing."""
+    x = np.arange(15700.0, 15790.0, 0.22)
+    size = 0.9 * np.exp(-(((x - 15754.0) / 0.5) ** 2)) + 0.5 * np.exp(-(((x - 15783) / 0.5) ** 2))
+    found = lines_at_peaks(x, size, room=12.0)
+    assert [name for _, name in found] == ["Mg I", "CO"]
+    assert found[0][0] == pytest.approx(15753.2, abs=0.1)
+    assert found[1][0] == pytest.approx(15783.0, abs=0.5)
+
+
+def test_no_line_is_marked_in_the_gap_of_two_detectors():
+    """Fe I at 16491 lies between two detectors; both ends of the gap have large derivatives."""
+    x = np.concatenate([np.arange(16400.0, 16485.0, 2.2), np.arange(16497.0, 16600.0, 2.2)])
+    marked = lines_at_peaks(x, np.ones(len(x)), room=3.0)
+    assert marked
+    assert all(np.abs(x - at).min() <= 1.1 + 1e-9 for at, _ in marked)
+
+
+def test_names_stand_inside_the_axes_and_molecules_differ(tmp_path):
+    edge = write(tmp_path / "a.h5", wavelength=15752.9 + 0.05 * np.arange(P))
+    figure = plot_jacobian(read_sensitivities({"dense": edge}))
+    figure.draw_without_rendering()
+    box = figure.axes[0].get_window_extent()
+    names = [text for text in figure.axes[0].texts if text.get_text()]
+    for name in names:
+        extent = name.get_window_extent()
+        assert box.x0 <= extent.x0
+        assert extent.x1 <= box.x1
+        molecule = name.get_text() in ("CO", "OH", "CN")
+        assert (name.get_fontweight() == "bold") == molecule
+    assert {"Mg I", "CO"} <= {name.get_text() for name in names}
 
 
 def test_other_data_are_refused(tmp_path):

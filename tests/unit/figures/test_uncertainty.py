@@ -40,6 +40,8 @@ def budget(n=400, outputs=OUTPUTS, seed=0):
         "weights": intrinsic.ravel(),
         "intrinsic": intrinsic.ravel(),
         "total": total.ravel(),
+        "recalibrated": 0.8 * total.ravel(),
+        "half_width_68": 0.75 * total.ravel(),
     }
     columns |= {
         f"correlation_{name}": np.tile(correlation[:, c], n) for c, name in enumerate(outputs)
@@ -136,13 +138,38 @@ def test_the_budget_is_that_of_the_table():
     assert above.get_title(loc="left") == "Temperature (K)" and above.get_ylabel() == "Error (K)"
     lines = {line.get_label(): line.get_ydata() for line in above.lines}
     own = table[(table["output"] == "teff") & (table["snr"] < 60)]
-    for words, part in (("noise of the spectrum", "noise"), ("total", "total")):
+    for words, part in (
+        ("noise of the spectrum", "noise"),
+        ("sum of the parts", "total"),
+        ("sum, recalibrated", "recalibrated"),
+    ):
         assert lines[words][0] == pytest.approx(np.sqrt(np.mean(own[part] ** 2)))
     made = np.sqrt(np.mean((own["predicted"] - own["observed"]) ** 2))
     (marks,) = [c.lines[0].get_ydata() for c in above.containers]
     assert marks[0] == pytest.approx(made)
     tops = [band.get_paths()[0].vertices[:, 1].max() for band in below.collections]
     assert tops[-1] == pytest.approx(1)
+
+
+def test_the_structure_is_named():
+    for figure, words in (
+        (plot_error_budget(budget(), structure="kfac"), "weights, KFAC"),
+        (plot_error_correlations(budget(), structure="low_rank"), "predicted, low rank"),
+        (plot_predicted(budget(), structure="kfac"), "± 1 σ, KFAC"),
+    ):
+        assert words in legend_of(figure)
+
+
+def test_methods_of_one_structure_share_a_colour():
+    structures = ("kfac", "ekfac", "last_layer", "diagonal")
+    both = [f"{name}{after}" for name in structures for after in ("", ", Student t")]
+    others = ("J Σ Jᵀ + intrinsic", "noise + intrinsic", "split conformal", "CV+ of stack")
+    lines = [
+        bars.lines[0] for bars in plot_coverage(calibration((*both, *others))).axes[0].containers
+    ]
+    assert [line.get_linestyle() for line in lines] == ["-", "--"] * 4 + ["-"] * 4
+    colours = [line.get_color() for line in lines]
+    assert colours[:8:2] == colours[1:8:2] and len(set(colours)) == 8
 
 
 def test_parts_that_are_zero_are_no_line():
@@ -179,11 +206,29 @@ def test_error_bars_are_the_predicted_ones():
     assert below.containers[0].lines[0].get_ydata() == pytest.approx(
         (table["predicted"] - table["observed"]).to_numpy()
     )
-    segments = below.containers[0].lines[2][0].get_segments()
-    half = [(segment[1, 1] - segment[0, 1]) / 2 for segment in segments]
-    np.testing.assert_allclose(half, table["total"])
-    inside = np.mean(np.abs(table["predicted"] - table["observed"]) <= table["total"])
-    assert above.texts[0].get_text() == f"{100 * inside:.1f} % within 1 σ"
+    words = above.texts[0].get_text().split("\n")
+    promises = ("within 1 σ", "in the recalibrated 68 %")
+    columns = ("total", "half_width_68")
+    for bars, line, promise, column in zip(below.containers, words, promises, columns, strict=True):
+        segments = bars.lines[2][0].get_segments()
+        half = [(segment[1, 1] - segment[0, 1]) / 2 for segment in segments]
+        np.testing.assert_allclose(half, table[column])
+        inside = np.mean(np.abs(table["predicted"] - table["observed"]) <= table[column])
+        assert line == f"{100 * inside:.1f} % {promise}"
+
+
+def test_errors_beyond_the_panel_are_triangles_at_its_edge():
+    table = budget(2000, ("logg",))
+    table.loc[[0, 7], "predicted"] = table["observed"] + [1e5, -1e5] * 1000
+    _, below = plot_predicted(table, {"logg": "log g (dex)"}).axes
+    assert below.get_ylabel() == "Error (dex)"
+    low, high = below.get_ylim()
+    up, down = (line for line in below.lines if line.get_gid() == "beyond")
+    for line, row, edge in ((up, 0, high), (down, 7, low)):
+        assert table["observed"][row] in line.get_xdata()
+        assert (line.get_ydata() == 0.94 * edge).all()
+    for bars in below.containers:
+        assert (np.abs(bars.lines[0].get_ydata()) < high).all()
 
 
 def test_correlations_of_the_errors():
@@ -208,6 +253,22 @@ def test_ratios_and_their_bins():
     made, noise = (container.lines[0].get_ydata() for container in axes.containers)
     assert made.tolist() == [2.5] * 3 and noise.tolist() == [1.6] * 3
     assert legend_of(figure)[0] == "dense, known physics: errors made"
+    wide = efficiency().assign(standard_error=2.0)
+    axes = plot_cramer_rao(wide).axes[0]
+    ends = [
+        segment[1, 1] for bars in axes.containers for segment in bars.lines[2][0].get_segments()
+    ]
+    assert max(ends) == 4.5 < axes.get_ylim()[1]
+
+
+def test_the_footnote_of_coverage_states_guarantees():
+    table = calibration()
+    assert "Guaranteed" not in plot_coverage(table)._supxlabel.get_text()
+    chosen = (table["method"] == "conformal") & (table["snr"] == "all")
+    least = {"coverage_68": 0.36, "coverage_95": 0.899}
+    table["guarantee"] = table["statistic"].map(least).where(chosen)
+    words = " ".join(plot_coverage(table)._supxlabel.get_text().split())
+    assert words.endswith("rows: conformal at least 36 % at 68 and 89.9 % at 95.")
 
 
 @pytest.mark.parametrize(

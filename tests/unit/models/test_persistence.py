@@ -242,7 +242,7 @@ dump_models(models, sys.argv[1], {"study": "wine", "seed": "1"})
 
 def test_two_processes_write_the_same_bytes(tmp_path):
     digests = set()
-    for run, (hash_seed, objects) in enumerate([("0", "10"), ("1", "100000"), ("77", "999")]):
+    for run, (hash_seed, objects) in enumerate([("0", "10"), ("77", "100000")]):
         path = tmp_path / f"{run}.skops"
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", WRITE, str(path), objects],

@@ -200,16 +200,16 @@ def test_the_seed_decides_and_no_global_state_is_read_or_set():
     assert one != two
 
 
-def test_other_processes_give_the_same_bytes(tmp_path):
+def test_another_process_gives_the_same_bytes(tmp_path):
     X, y = load_iris(return_X_y=True)
     model = KerasClassifier(**WITH_DROPOUT)
     KerasClassifier(**TINY).fit(X, y)
-    there = Parallel(n_jobs=2)(delayed(model.fit)(X, y) for _ in range(2))
+    (there,) = Parallel(n_jobs=2)([delayed(model.fit)(X, y)])
     stored = []
-    for number, fitted in enumerate([clone(model).fit(X, y), *there]):
+    for number, fitted in enumerate([clone(model).fit(X, y), there]):
         dump_models({"1": fitted}, tmp_path / f"{number}.skops", {})
         stored.append((tmp_path / f"{number}.skops").read_bytes())
-    assert stored[0] == stored[1] == stored[2]
+    assert stored[0] == stored[1]
     assert not hasattr(model, "network_"), "it was fitted elsewhere"
 
 

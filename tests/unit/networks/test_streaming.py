@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from starstack.data.dataset import Dataset
+from starstack.data.noise_correlation import noise_correlation
 from starstack.errors import InputError
 from starstack.networks.scaling import Scaler
 from starstack.networks.streaming import (
@@ -140,6 +141,18 @@ def test_noise_of_each_row_is_scaled_log_uniformly():
     # A uniform variable on [low, high]: mean in the middle, variance (high - low)² / 12.
     assert abs(factor.mean() - (low + high) / 2) < 4 * (high - low) / np.sqrt(12 * n)
     assert factor.var() == pytest.approx((high - low) ** 2 / 12, rel=0.1)
+
+
+def test_noise_of_neighbours_is_correlated_where_the_data_say_so():
+    n, p = 20_000, 5
+    correlation = noise_correlation([0.4, 0.1], p, None)
+    error = np.tile(np.array([1, 2, np.inf, 1, 3], np.float32), (n, 1))
+    noise = Noise(correlation=correlation)
+    values = noise.add(np.zeros((n, p), np.float32), error, np.random.default_rng(4))
+    assert not values[:, 2].any()
+    found = np.corrcoef(np.delete(values, 2, axis=1), rowvar=False)
+    expected = np.array([[1, 0.4, 0, 0], [0.4, 1, 0.1, 0], [0, 0.1, 1, 0.4], [0, 0, 0.4, 1]])
+    np.testing.assert_allclose(found, expected, atol=5 / np.sqrt(n))
 
 
 def test_noise_goes_onto_noise_free_values_where_there_are_any():

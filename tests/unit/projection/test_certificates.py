@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import scale
 
-from starstack.projection.certificates import gauge_count, gauge_directions
+from starstack.projection.certificates import certify, gauge_count, gauge_directions
 from starstack.projection.objective import Layout
 from starstack.projection.projected_logistic import ProjectedLogisticRegression
+from starstack.projection.saddle import extreme_curvature
 from starstack.projection.separation import is_separable
+from starstack.projection.solvers import Trace
 
 # Classes, rank, penalty, intercept, duplicated column -> null directions by hand, with F = 5.
 COUNTS = [
@@ -99,6 +102,14 @@ def test_a_singular_value_next_to_the_penalty_is_no_null_direction(tol):
     assert found["null_directions_found"] == found["null_directions_derived"] == 3
 
 
+@pytest.mark.parametrize(("rank", "expected"), [(2, 2), (8, 14)])
+def test_null_directions_of_features_of_unlike_size(rank, expected):
+    """Standard deviations from 0.1 to 300: eigenvalues from 10⁻³ to 10⁷ are none of them zero."""
+    model = ProjectedLogisticRegression(rank, alpha=1.0, random_state=0)
+    found = model.fit(*load_wine(return_X_y=True)).certificates_
+    assert found["null_directions_found"] == found["null_directions_derived"] == expected
+
+
 @pytest.mark.parametrize("penalised", [False, True])
 @pytest.mark.parametrize(("rank", "n_outputs"), [(1, 1), (2, 1), (3, 4), (2, 4)])
 def test_the_loss_does_not_change_along_the_gauge(
@@ -135,6 +146,27 @@ def test_separable_classes_are_told_apart(scale, expected):
     if not expected:
         y = y[[0, 2, 1, 3]]
     assert is_separable(X[:, :1], y, np.ones(4), fit_intercept=False) is expected
+
+
+@pytest.mark.parametrize(("others", "offset"), [(1e7, 0.0), (1.0, 1e9)])
+def test_the_scale_and_the_origin_of_features_hide_no_separation(others, offset):
+    rng = np.random.default_rng(0)
+    y = np.repeat([0.0, 1.0], 20)[:, None]
+    separating = (2 * y[:, 0] - 1) * rng.uniform(1, 2, 40) + offset
+    X = np.column_stack([separating, others * rng.normal(size=40)])
+    assert is_separable(X, y, np.ones(40), fit_intercept=True)
+    assert not is_separable(X[:, 1:], y, np.ones(40), fit_intercept=True)
+
+
+def test_one_row_that_runs_off_is_no_minimum():
+    """A large column beside one that is 1 in one row only: its coefficient grows for ever."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000)
+    X = np.column_stack([1e4 * rng.normal(size=2000), np.arange(2000) == 7])
+    model = ProjectedLogisticRegression(1, alpha=0, tol=1e-5, random_state=0)
+    with pytest.warns(UserWarning, match="no minimum"):
+        model.fit(X, y)
+    assert model.certificates_["status"] == "no minimum"
 
 
 def test_coefficients_of_both_signs_separate():
@@ -194,6 +226,62 @@ def test_the_features_decide_whether_there_is_a_minimum(options, status):
 def test_too_few_iterations_are_not_called_a_minimum(make_classes):
     X, y = make_classes(2)
     model = ProjectedLogisticRegression(1, solver="gradient-descent", max_iter=2, random_state=0)
-    with pytest.warns(UserWarning, match="did not converge"):
+    with pytest.warns(UserWarning, match="did not converge.*raise max_iter above 2$"):
         model.fit(X, y)
     assert model.certificates_["status"] == "not converged"
+
+
+def far_apart():
+    """Two classes that a small penalty alone keeps from a minimum at infinity."""
+    rng = np.random.default_rng(0)
+    X = np.vstack([rng.normal(size=(30, 2)) - 2, rng.normal(size=(30, 2)) + 4])
+    return X, np.repeat([0, 1], 30)
+
+
+@pytest.mark.filterwarnings("ignore:the minimum should have 1 null directions")  # α is rounding
+@pytest.mark.parametrize("solver", ["trust-krylov", "l-bfgs"])
+@pytest.mark.parametrize("alpha", [1e-5, 1e-6, 1e-8])
+def test_a_small_penalty_is_seen(alpha, solver):
+    X, y = far_apart()
+    model = ProjectedLogisticRegression(2, alpha=alpha, solver=solver, random_state=0).fit(X, y)
+    found = model.certificates_
+    assert (found["status"], found["is_global"]) == ("minimum", True)
+    assert found["dual_norm"] == pytest.approx(alpha, rel=1e-6)
+    ridge = LogisticRegression(C=found["matching_c"], solver="newton-cholesky", tol=1e-12)
+    np.testing.assert_allclose(model.coef_, ridge.fit(X, y).coef_, rtol=1e-5)
+
+
+def test_a_gradient_that_hides_the_penalty_is_no_minimum(make_objective):
+    """Within 10⁻⁶ per row, and still far from where the penalty holds the coefficients."""
+    X, y = far_apart()
+    objective = make_objective(X, y, rank=2, alpha=1e-6)
+    flat = np.array([2.5, 0.0, 2.5, 0.0, 3.5, 0.0, -17.5])
+    norm = np.linalg.norm(objective.value_and_gradient(flat)[1])
+    assert 1e-9 < norm < 1e-6 * len(y)
+    gtol = objective.gradient_tolerance(1e-6)
+    assert gtol == pytest.approx(1e-9 / np.mean(np.sum(X**2, axis=1)) ** 0.25)
+    found = certify(objective, flat, extreme_curvature(objective, flat), gtol=gtol)
+    assert (found["status"], found["is_global"]) == ("not converged", False)
+
+
+def test_null_directions_other_than_derived_are_said():
+    model = ProjectedLogisticRegression(2, alpha=0.1, random_state=0).fit(*far_apart())
+    assert model._advice(Trace()) == ""
+    model.certificates_["null_directions_found"] = 6
+    assert "should have 1 null directions, and 6 were found" in model._advice(Trace())
+    model.certificates_["null_directions_found"] = -1
+    assert model._advice(Trace()) == ""
+
+
+ADVICE = [
+    ({"init": "zeros", "max_iter": 1}, "ended at a saddle.*raise max_iter above 1$"),
+    ({"init": "zeros", "escape": False}, "ended at a saddle.*set escape to True$"),
+    ({"solver": "l-bfgs", "tol": 1e-300}, "rounding hides.*standardise.*or raise alpha$"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), ADVICE)
+def test_the_advice_is_what_helps(make_classes, options, message):
+    X, y = make_classes(2)
+    with pytest.warns(UserWarning, match=message):
+        ProjectedLogisticRegression(2, fit_intercept=False, random_state=0, **options).fit(X, y)

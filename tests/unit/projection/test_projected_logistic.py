@@ -116,6 +116,34 @@ def test_one_class_is_refused(make_classes):
         ProjectedLogisticRegression().fit(X, np.full(len(y), "a"))
 
 
+def test_a_class_without_weight_is_left_out(make_classes):
+    X, y = make_classes(3)
+    weight = (y != 1).astype(float)
+    model = ProjectedLogisticRegression(2, random_state=0).fit(X, y, weight)
+    without = ProjectedLogisticRegression(2, random_state=0).fit(X[y != 1], y[y != 1])
+    assert_array_equal(model.classes_, [0, 2])
+    assert_array_equal(model.coef_, without.coef_)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_data_frames_as_output_change_no_prediction(make_classes, n_classes):
+    X, y = make_classes(n_classes)
+    model = ProjectedLogisticRegression(2, random_state=0).fit(X, y)
+    expected = model.decision_function(X), model.predict_proba(X), model.predict(X)
+    model.set_output(transform="pandas")
+    assert list(model.transform(X).columns) == list(model.get_feature_names_out())
+    found = model.decision_function(X), model.predict_proba(X), model.predict(X)
+    for one, other in zip(found, expected, strict=True):
+        assert type(one) is np.ndarray
+        assert_array_equal(one, other)
+
+
+def test_a_penalty_that_overflows_is_refused(make_classes):
+    X, y = make_classes(2)
+    with pytest.raises(ValueError, match=r"'alpha' parameter.*range \[0.0, 1e\+100\]"):
+        ProjectedLogisticRegression(alpha=1e300).fit(X, y)
+
+
 def test_predicting_does_not_import_tensorflow():
     """A job that draws or checks the config must not wait seconds for it."""
     code = (

@@ -5,6 +5,7 @@ import pytest
 
 from starstack.errors import InputError
 from starstack.spectra.filling import Components, Continuum, fit_components
+from starstack.spectra.prior import SpectrumPrior
 from starstack.spectra.survey import Run, choose_fill
 
 
@@ -18,40 +19,47 @@ def spectra():
     error = rng.uniform(0.05, 0.2, (4, 12))
     bad = np.zeros((4, 12), dtype=bool)
     bad[0, 3:6] = bad[1, [0, 11]] = bad[2, :-1] = True
-    return Components(mean, vectors, variances), flux, error, bad
+    return Components(SpectrumPrior(mean, vectors.T, variances)), flux, error, bad
 
 
 def test_components_give_the_conditional_expectation(spectra):
     fill, flux, error, bad = spectra
     filled = fill(flux, error, bad)
-    prior = (fill.vectors * fill.variances) @ fill.vectors.T
+    mean, components = fill.prior.mean, fill.prior.components
+    prior = (components.T * fill.prior.variance) @ components
     for row in range(len(flux)):
         masked, good = bad[row], ~bad[row]
         among = prior[np.ix_(good, good)] + np.diag(error[row, good] ** 2)
         gain = prior[np.ix_(masked, good)] @ np.linalg.inv(among)
-        expected = fill.mean[masked] + gain @ (flux[row, good] - fill.mean[good])
+        expected = mean[masked] + gain @ (flux[row, good] - mean[good])
         np.testing.assert_allclose(filled[row, masked], expected, rtol=1e-10)
         np.testing.assert_array_equal(filled[row, good], flux[row, good])
+
+
+def test_what_a_masked_pixel_held_does_not_count(spectra):
+    fill, flux, error, bad = spectra
+    other, filled = np.where(bad, np.nan, flux), fill(flux, error, bad)
+    np.testing.assert_array_equal(fill(other, np.where(bad, np.inf, error), bad), filled)
 
 
 def test_a_spectrum_without_a_good_pixel_holds_the_mean(spectra):
     fill, flux, error, bad = spectra
     filled = fill(flux[:1], error[:1], np.ones_like(bad[:1]))
-    np.testing.assert_allclose(filled[0], fill.mean)
+    np.testing.assert_allclose(filled[0], fill.prior.mean)
 
 
 def test_components_are_those_of_the_spectra():
     rng = np.random.default_rng(1)
     flux = rng.standard_normal((50, 8)) * [5, 4, 3, 2, 1, 1, 1, 1]
-    fill = fit_components(flux, 3)
+    prior = fit_components(flux, 3).prior
     values, vectors = np.linalg.eigh(np.cov(flux.T))
-    np.testing.assert_allclose(fill.variances, values[::-1][:3], rtol=1e-10)
-    np.testing.assert_allclose(np.abs(np.sum(fill.vectors * vectors[:, ::-1][:, :3], 0)), 1)
+    np.testing.assert_allclose(prior.variance, values[::-1][:3], rtol=1e-10)
+    np.testing.assert_allclose(np.abs(np.sum(prior.components.T * vectors[:, ::-1][:, :3], 0)), 1)
 
 
 def test_directions_without_variance_are_left_out():
     fill = fit_components(np.outer([1.0, 2.0, 4.0], [1.0, 1.0, 0.0]), 2)
-    assert fill.vectors.shape == (3, 1)
+    assert fill.prior.components.shape == (1, 3)
 
 
 def test_continuum():
@@ -67,7 +75,7 @@ def test_fill_learns_from_spectra_that_are_drawn_for_it():
         return np.random.default_rng(seed).standard_normal((n, 5))
 
     fill = choose_fill("components", draw, Run("here", seed=4))
-    assert asked[0][0] == 1000 and fill.vectors.shape == (5, 5)
+    assert asked[0][0] == 1000 and fill.prior.components.shape == (5, 5)
     assert isinstance(choose_fill("continuum", draw, Run("here", seed=4)), Continuum)
     assert len(asked) == 1
 

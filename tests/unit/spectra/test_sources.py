@@ -79,6 +79,29 @@ def test_a_seed_of_the_source_comes_before_that_of_the_study(tmp_path):
     assert len({path.read_bytes() for path in paths}) == 1
 
 
+def test_noise_of_neighbouring_pixels_is_correlated_where_asked_for(tmp_path):
+    def read(**options):
+        data = {"source": "simulated-spectra", "n_stars": 40, "pixel_step": 10} | options
+        write_spectra("stars", data, tmp_path / "data.h5", seed=1)
+        return read_dataset(tmp_path / "data.h5", ("X", "X_error", "X_noiseless"))
+
+    plain, own = read(fill="continuum"), read(fill="continuum", noise_correlation=[0.4, 0.1])
+    assert plain.noise_correlation is None and own.noise_correlation.tolist() == [0.4, 0.1]
+    np.testing.assert_array_equal(own.X_error, plain.X_error)
+    np.testing.assert_array_equal(own.X_noiseless, plain.X_noiseless)
+    error = own.X_error.astype(float)
+    z = (own.X - own.X_noiseless) / error  # zero where masked
+    good = np.isfinite(error)
+    for lag, expected in ((1, 0.4), (2, 0.1), (3, 0.0)):
+        both = good[:, lag:] & good[:, :-lag]
+        found = (z[:, lag:] * z[:, :-lag])[both].mean()
+        # Two pairs of 720 columns lie on either side of a gap.
+        assert found == pytest.approx(expected, abs=5 / np.sqrt(both.sum()) + 0.003 * lag)
+    assert z[good].std() == pytest.approx(1.0, abs=0.02)
+    with pytest.raises(InputError, match=r"stars': noise_correlation is \[0\.7\], which"):
+        read(noise_correlation=[0.7])
+
+
 def test_progress_and_provenance(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     path = tmp_path / "data.h5"

@@ -159,3 +159,18 @@ def test_finer_grid_gives_the_same_spectrum(monkeypatch):
         for depth in line_depths(gas, LineGrid(lines))
     ]
     np.testing.assert_allclose(pixels, finer, atol=2e-4)
+
+
+def test_lines_of_hydrogen_stand_where_they_belong_and_nowhere_else():
+    # Br 10, beyond the red end of the grid, once came round its ring into the blue detector.
+    none = one_line(position=0.0)
+    hot = np.array([[6500.0, 4.3, -2.0]])
+    depth = next(line_depths(gas_of(hot), LineGrid(none)))
+    wavelength = 10.0 ** (
+        LOG_START + LOG_STEP * (synthesis.FIRST_PIXEL + np.arange(N_FINE) / synthesis.OVERSAMPLING)
+    )
+    inner = slice(1, -1)
+    peak = (depth[inner] > depth[:-2]) & (depth[inner] > depth[2:]) & (depth[inner] > 0.02)
+    nearest = np.abs(wavelength[inner][peak][:, None] - HYDROGEN.wavelength).min(axis=1)
+    assert peak.sum() >= 9  # Br 11 to 19
+    assert nearest.max() < 1.0

@@ -44,3 +44,10 @@ def test_bins():
 def test_missing_columns():
     with pytest.raises(InputError, match="missing method"):
         calibration_summary(table().drop(columns="method"))
+
+
+def test_what_is_guaranteed_stands_beside_what_was_covered():
+    found = calibration_summary(table().assign(guarantee=[0.36] + 23 * [float("nan")]))
+    assert found.columns.tolist() == ["68 %", "mean of z²", "68 %, at least"]
+    shown = found["68 %, at least"].tolist()
+    assert shown[0].value == pytest.approx(36) and shown[1:] == [None] * 3

@@ -39,11 +39,22 @@ def test_each_structure_stands_with_the_hessian_of_its_own_network():
     assert row["Held-out log likelihood"] == "−0.25"
     assert row["Largest λ"] == "1.23e+04"
     assert row["Smallest λ seen"] == "−12.5"
+    assert row["Indefinite"] == "yes"
     assert str(row["Trace"]) == "54320 ± 120"
     other = table.loc[("other", "last layer", 100)]
     assert other["Largest λ"] == "1"
     assert other["Trace"] is None
     assert other["Prior precision"] == "2"
+    assert other["Indefinite"] is None
+
+
+def test_the_record_says_what_the_spectrum_does_not():
+    own = {"network": "third", "lambda_max": 20.0, "lambda_min": -3.0, "indefinite": True}
+    row = curvature_table([RECORD | own], EIGENVALUES).iloc[0]
+    assert tuple(row[["Largest λ", "Smallest λ seen", "Indefinite"]]) == ("20", "−3", "yes")
+    own |= {"lambda_min": 0.0, "indefinite": False}
+    row = curvature_table([RECORD | own], EIGENVALUES).iloc[0]
+    assert row["Indefinite"] == "no"
 
 
 def test_no_record_is_refused():

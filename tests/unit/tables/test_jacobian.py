@@ -36,7 +36,13 @@ def test_every_pair_has_its_cell():
     cell = table.loc[("cnn", "fe_h", 40)]
     assert str(cell["per Teff (K)", "mean"]) == "10.00 ± 0.50"
     assert str(cell["per fe_h", "mean"]) == "11.00 ± 0.50"
-    assert cell["per fe_h", "spread"] == 1.23
+    assert cell["per fe_h", "spread"].latex() == "$1.23$"
+
+
+@pytest.mark.parametrize(("spread", "shown"), [(213.79, "$214$"), (0.511, "$0.511$")])
+def test_a_spread_has_three_digits(spread, shown):
+    table = identity_table(identity().assign(spread=spread))
+    assert table.iloc[0]["per teff", "spread"].latex() == shown
 
 
 def test_missing_columns_are_named():

@@ -33,13 +33,15 @@ def test_a_run_that_met_no_saddle_is_one_line():
 def test_what_all_runs_share_is_left_out():
     assert "Penalty" not in certificate_table(certificates())
     several = pd.concat([certificates(), certificates().assign(alpha=0.5)])
-    assert certificate_table(several)["Penalty"].tolist() == [0.1] * 3 + [0.5] * 3
+    assert certificate_table(several)["Penalty"].tolist() == ["0.1"] * 3 + ["0.5"] * 3
 
 
 def test_numbers_are_readable():
     table = certificate_table(certificates())
     assert set(table["Smallest eigenvalue"]) == {"−2.3e+00"}
     assert set(table["Null directions"]) == {None}
+    small = certificate_table(certificates().assign(loss=5e-7))
+    assert {str(loss) for loss in small["Loss"]} == {"5.000e-07"}
     assert table["derived"].tolist() == [None, 0, 0]
 
 

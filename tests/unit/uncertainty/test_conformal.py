@@ -53,7 +53,8 @@ def test_cv_plus_covers_as_promised(n_folds, normalised):
     alpha, covered = 0.1, []
     for _ in range(2000):
         residuals, folds, by_fold, sigma, new_sigma, y = cv_plus_problem(rng, n_folds)
-        scale = {"sigma_of_row": sigma, "sigma": new_sigma} if normalised else {}
+        own = {"sigma_of_row": sigma, "sigma_by_fold": np.tile(new_sigma, (n_folds, 1))}
+        scale = own if normalised else {}
         lower, upper = cv_plus_intervals(residuals, folds, by_fold, alpha=alpha, **scale)
         covered.append(np.mean((lower <= y) & (y <= upper)))
     error = np.std(covered) / np.sqrt(len(covered))
@@ -72,7 +73,12 @@ def test_normalised_intervals_follow_the_scatter():
     by_fold = np.zeros((3, 3000))
     bare = cv_plus_intervals(residuals, folds, by_fold, alpha=0.1)
     own = cv_plus_intervals(
-        residuals, folds, by_fold, alpha=0.1, sigma_of_row=sigma, sigma=new_sigma
+        residuals,
+        folds,
+        by_fold,
+        alpha=0.1,
+        sigma_of_row=sigma,
+        sigma_by_fold=np.tile(new_sigma, (3, 1)),
     )
     large = x > 1
     assert np.mean((bare[0] <= y) & (y <= bare[1]), where=large) < 0.8
@@ -91,6 +97,47 @@ def test_cv_plus_by_hand():
         assert (lower[row], upper[row]) == (low, high)
 
 
+def test_each_fold_has_a_scale_of_its_own():
+    """By hand: a score counts in the units of the model that did not see its row."""
+    rng = np.random.default_rng(8)
+    residuals, folds, by_fold, *_ = cv_plus_problem(rng, 3)
+    of_row, of_new = rng.uniform(0.5, 2, 24), rng.uniform(0.5, 2, by_fold.shape)
+    lower, upper = cv_plus_intervals(
+        residuals, folds, by_fold, alpha=0.2, sigma_of_row=of_row, sigma_by_fold=of_new
+    )
+    for row in range(by_fold.shape[1]):
+        reach = np.abs(residuals) / of_row * of_new[folds, row]
+        assert lower[row] == np.sort(by_fold[folds, row] - reach)[int(np.floor(0.2 * 25)) - 1]
+        assert upper[row] == np.sort(by_fold[folds, row] + reach)[int(np.ceil(0.8 * 25)) - 1]
+
+
+@pytest.mark.parametrize("n_folds", [3, 8])
+def test_the_guarantee_holds_with_scales_that_the_folds_learnt(n_folds):
+    """Scales from very few rows, as bad as can be: more than promised is still covered."""
+    rng = np.random.default_rng(20 + n_folds)
+    n, alpha, covered = 24, 0.2, []
+    for _ in range(1500):
+        x, y = rng.normal(size=(2, n)), rng.standard_t(3, n)
+        new_x, new_y = rng.normal(size=2), rng.standard_t(3)
+        folds = rng.permutation(np.arange(n) % n_folds)
+        residuals, of_row = np.empty(n), np.empty(n)
+        centre, of_new = np.empty((n_folds, 1)), np.empty((n_folds, 1))
+        for k in range(n_folds):
+            own = folds == k
+            mean = y[~own].mean()
+            nearest = np.argsort(np.abs(x[0, ~own] - x[0, own][:, None]), axis=1)[:, 0]
+            residuals[own] = y[own] - mean
+            of_row[own] = np.abs(y[~own] - mean)[nearest] + 0.01
+            at = np.argmin(np.abs(x[0, ~own] - new_x[0]))
+            centre[k], of_new[k] = mean, np.abs(y[~own] - mean)[at] + 0.01
+        scales = {"sigma_of_row": of_row, "sigma_by_fold": of_new}
+        lower, upper = cv_plus_intervals(residuals, folds, centre, alpha=alpha, **scales)
+        covered.append(lower[0] <= new_y <= upper[0])
+    error = np.std(covered) / np.sqrt(len(covered))
+    assert np.mean(covered) > cv_plus_guarantee(n, n_folds, alpha) - 4 * error
+    assert np.mean(covered) > 1 - alpha - 0.05 - 4 * error
+
+
 def test_too_few_rows_promise_nothing():
     lower, upper = cv_plus_intervals(np.ones(3), np.arange(3), np.zeros((3, 2)), alpha=0.1)
     assert (lower == -np.inf).all() and (upper == np.inf).all()
@@ -98,6 +145,7 @@ def test_too_few_rows_promise_nothing():
 
 def test_the_guarantee():
     assert cv_plus_guarantee(50, 50, 0.1) == pytest.approx(0.8)
+    assert cv_plus_guarantee(6600, 3, 0.6) == 0
     for n, k in ((100, 5), (1000, 10), (6600, 3)):
         assert 1 - 0.2 - np.sqrt(2 / n) <= cv_plus_guarantee(n, k, 0.1) < 0.8
 
@@ -106,6 +154,8 @@ def test_what_is_refused():
     with pytest.raises(InputError, match="alpha: is 1;"):
         conformal_quantile(np.ones(3), 1.0)
     with pytest.raises(InputError, match="give both or neither"):
-        cv_plus_intervals(np.ones(3), np.zeros(3, int), np.zeros((1, 1)), alpha=0.5, sigma=1.0)
+        cv_plus_intervals(
+            np.ones(3), np.zeros(3, int), np.zeros((1, 1)), alpha=0.5, sigma_of_row=np.ones(3)
+        )
     with pytest.raises(InputError, match="below the 2 models"):
         cv_plus_intervals(np.ones(3), np.arange(3), np.zeros((2, 1)), alpha=0.5)

@@ -1,29 +1,18 @@
-"""Cramér–Rao bounds: closed forms, an efficient estimate, inequalities, and published numbers."""
-
-import os
-from pathlib import Path
+"""Cramér–Rao bounds: closed forms, an efficient estimate, and inequalities."""
 
 import numpy as np
 import pytest
+from scipy.linalg import toeplitz
 
+from starstack.data.noise_correlation import noise_correlation
 from starstack.errors import InputError
-from starstack.spectra.cannon import CannonModel, read_model
-from starstack.spectra.simulator import NUISANCES, draw_stars, label_derivatives, synthesise
-from starstack.spectra.stars import make_stars
 from starstack.uncertainty.cramer_rao import (
     biased_bound,
-    cannon_derivatives,
     cramer_rao_bound,
     fisher_information,
     least_excess,
-    nuisance_derivatives,
-    simulator_bound,
-    stars_of,
 )
-from starstack.uncertainty.noise_covariance import propagate
-
-SHARED = Path(os.environ.get("STARSTACK_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))
-PIXELS = np.arange(500, 900)
+from starstack.uncertainty.noise_propagation import propagate
 
 
 def problem(n=3, k=2, p=30, seed=0):
@@ -120,94 +109,51 @@ def test_monte_carlo_of_an_estimate_at_the_bound():
     )
 
 
-def test_nuisances_of_the_simulator():
-    """Central differences of another step, and tilts that are exact."""
-    stars = draw_stars(4, seed=1)
-    found = nuisance_derivatives(stars, pixels=PIXELS)
-    for number, name in enumerate(NUISANCES):
-        step = 0.002
-        ends = [
-            synthesise(
-                make_stars(stars.labels, **stars.nuisances | {name: stars.nuisances[name] + by}),
-                pixels=PIXELS,
-            )
-            for by in (step, -step)
-        ]
-        expected = (ends[0] - ends[1]) / (2 * step)
-        scale = np.abs(expected).max() or 1.0
-        np.testing.assert_allclose(found[:, number], expected, atol=2e-3 * scale)
-    assert (found[:, NUISANCES.index("tilt_red")] == 0).all()  # another chip
+@pytest.mark.parametrize("scattered", [False, True])
+@pytest.mark.parametrize("values", [[], [0.4, 0.1], [-0.3]])
+def test_correlated_noise_and_scatter_are_those_of_the_dense_covariance(values, scattered):
+    derivatives, errors = problem()
+    rng = np.random.default_rng(6)
+    masked = rng.random(errors.shape) < 0.2
+    errors[masked] = np.inf
+    scatter = rng.uniform(0.2, 1.5, 30) if scattered else None
+    among = toeplitz(np.r_[1.0, values, np.zeros(29 - len(values))])
+    band = noise_correlation(values, 30, None)
+    found = fisher_information(derivatives, errors, correlation=band, scatter=scatter)
+    for row in range(3):
+        good = np.flatnonzero(~masked[row])
+        error = errors[row, good]
+        noise = among[np.ix_(good, good)] * np.outer(error, error)
+        if scattered:
+            noise = noise + np.diag(scatter[good] ** 2)
+        g = derivatives[row][:, good]
+        np.testing.assert_allclose(found[row], g @ np.linalg.inv(noise) @ g.T, rtol=1e-9)
 
 
-def test_macroturbulence_may_be_zero():
-    stars = make_stars([[4750.0, 2.4, 0.0]], v_macro=0.0)
-    assert np.isfinite(nuisance_derivatives(stars, ["v_macro"], pixels=PIXELS)).all()
-
-
-def test_bound_of_simulated_stars():
-    stars = draw_stars(6, seed=2)
-    errors = np.full((6, len(PIXELS)), 0.01)
-    known = simulator_bound(stars, errors, pixels=PIXELS, block_rows=4)
-    expected = cramer_rao_bound(label_derivatives(stars, pixels=PIXELS), errors)
-    np.testing.assert_allclose(known, expected, rtol=1e-9)
-    unknown = simulator_bound(stars, errors, pixels=PIXELS, marginalise=NUISANCES)
-    ratio = np.diagonal(unknown, axis1=1, axis2=2) / np.diagonal(known, axis1=1, axis2=2)
-    assert (ratio > 1).all()
-
-
-def test_rows_of_a_data_set_as_stars():
-    stars = draw_stars(3, seed=3)
-    found = stars_of(stars.labels, stars.nuisances | {"snr": np.ones(3)})
-    np.testing.assert_array_equal(found.labels, stars.labels)
-    with pytest.raises(InputError, match="hold no alpha_fe, c_n"):
-        stars_of(stars.labels, {"snr": np.ones(3)})
-
-
-def test_derivatives_of_a_quadratic_model():
-    rng = np.random.default_rng(5)
-    model = CannonModel(
-        coeffs=rng.normal(size=(15, 20)),
-        baseline=np.array([4500.0, 2, 0, 0]),
-        scatter=np.ones(20),
-        training_labels=np.ones((2, 4)),
-        bad=np.zeros(20, bool),
-    )
-    labels = model.baseline + rng.normal(size=(3, 4))
-    found = cannon_derivatives(model, labels, slice(5, 15))
-    for label in range(4):
-        step = np.eye(4)[label]
-        # Exact for a polynomial of degree two, whatever the step.
-        ends = (model.flux(labels + sign * step, slice(5, 15)) for sign in (1, -1))
-        np.testing.assert_allclose(found[:, label], np.subtract(*ends) / 2, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.skipif(
-    not (SHARED / "apogee_cannon_giants.npz").exists(), reason=f"no {SHARED}: not beside here"
-)
-def test_the_bound_of_real_giants():
-    """At S/N 100: 4.7 K, 0.0135 and 0.0038 dex for a giant of 4750 K (README of the data)."""
-    model = read_model(SHARED / "apogee_cannon_giants.npz", "test")
-    good = np.flatnonzero(~model.bad)
-    labels = np.array([[4750, 2.4, 0, 0.05], [4600, 2.0, -2.0, 0.25]])
-    derivatives = cannon_derivatives(model, labels, good)
-    errors = model.flux(labels, good) / 100
-    known = cramer_rao_bound(derivatives[:, :3], errors)
-    found = np.sqrt(np.diagonal(known, axis1=1, axis2=2))
-    np.testing.assert_allclose(found, [[4.7, 0.0135, 0.0038], [3.7, 0.013, 0.0047]], rtol=0.04)
-    unknown = cramer_rao_bound(
-        derivatives[:, :3], errors, nuisances=derivatives[:, 3:], prior_spreads=[np.inf]
-    )
-    found = np.sqrt(np.diagonal(unknown, axis1=1, axis2=2))
-    np.testing.assert_allclose(found, [[4.9, 0.0137, 0.0038], [4.0, 0.013, 0.0047]], rtol=0.04)
+def test_the_inequality_is_about_the_same_correlated_noise():
+    """The best estimate for correlated noise reaches its bound, and is far from that of another."""
+    derivatives, errors = problem()
+    band = noise_correlation([0.45, 0.2], 30, None)
+    among = toeplitz(np.r_[1.0, 0.45, 0.2, np.zeros(27)])
+    bound = cramer_rao_bound(derivatives, errors, correlation=band)
+    inverse = np.linalg.inv(errors[:, :, None] * among * errors[:, None, :])
+    jacobian = bound @ derivatives @ inverse
+    own = propagate(jacobian, errors, correlation=band)
+    np.testing.assert_allclose(own, bound, rtol=1e-9)
+    least = biased_bound(jacobian, derivatives, errors, correlation=band)
+    np.testing.assert_allclose(least_excess(own, least), 0, atol=1e-9)
+    without = biased_bound(jacobian, derivatives, errors)
+    assert (np.abs(least_excess(own, without)) > 0.1).all()
 
 
 def test_what_is_refused():
     derivatives, errors = problem()
-    errors[1, 3] = 0
-    with pytest.raises(InputError, match="has the error 0"):
-        fisher_information(derivatives, errors)
+    for wrong in (0.0, -1.0, np.nan):
+        errors[1, 3] = wrong
+        with pytest.raises(InputError, match=f"errors above 0, got {wrong:g}; mask"):
+            fisher_information(derivatives, errors)
+    with pytest.raises(InputError, match="NaN or infinity in spectrum 1;"):
+        cramer_rao_bound(derivatives * [[[1]], [[np.nan]], [[1]]], np.ones_like(errors))
     derivatives[2, 1] = 0
     with pytest.raises(InputError, match="spectrum 2 do not depend on label 1"):
         cramer_rao_bound(derivatives, np.ones_like(errors))
-    with pytest.raises(InputError, match="expected some of alpha_fe"):
-        nuisance_derivatives(draw_stars(1, seed=1), ["rv"])

@@ -1,7 +1,6 @@
 import numpy as np
-import pytest
 
-from starstack.uncertainty.intervals import cv_plus, interval_table, sigma_by_snr, split_conformal
+from starstack.uncertainty.intervals import cv_plus, interval_table, split_conformal
 
 
 def cell(table, output, snr, statistic):
@@ -24,6 +23,22 @@ def test_coverage_counts_both_ends_by_label_and_bin():
     assert cell(table, "b", "20-60", "coverage_68") == 0.5
     assert cell(table, "b", "0-20", "coverage_68") == 1.0
     assert cell(table, "b", "all", "sharpness") == 4.0
+    assert table["guarantee"].isna().all()
+
+
+def test_a_guarantee_is_on_average_over_all_rows():
+    interval = (np.zeros((4, 1)), np.ones((4, 1)))
+    table = interval_table(
+        np.zeros((4, 1)),
+        {0.68: interval, 0.95: interval},
+        ["a"],
+        snr=np.full(4, 10.0),
+        snr_bins=[0, 20],
+        guarantee={0.68: 0.36},
+    )
+    (promised,) = table[table["guarantee"].notna()].to_dict("records")
+    assert (promised["snr"], promised["statistic"]) == ("all", "coverage_68")
+    assert promised["guarantee"] == 0.36
 
 
 def test_split_conformal_covers_what_it_promises_at_every_level():
@@ -48,7 +63,7 @@ def test_cv_plus_of_one_model_for_all_folds_is_the_quantile_of_the_scores():
         np.arange(99) % 3,
         np.stack([centre] * 3),
         np.ones((99, 2)),
-        np.full((6, 2), 2.0),
+        np.full((3, 6, 2), 2.0),
         levels=[0.9],
     )
     lower, upper = found[0.9]
@@ -56,12 +71,3 @@ def test_cv_plus_of_one_model_for_all_folds_is_the_quantile_of_the_scores():
     half = 2.0 * np.sort(np.abs(residuals), axis=0)[89]
     np.testing.assert_allclose(upper, centre + half)
     np.testing.assert_allclose(lower, centre - half)
-
-
-def test_sigma_is_that_of_rows_of_the_same_ratio():
-    rng = np.random.default_rng(5)
-    snr = np.exp(rng.uniform(np.log(20), np.log(300), 5000))
-    sigma = np.stack([100 / snr, 3 + 0 * snr], axis=1) * np.exp(rng.normal(0, 0.1, (5000, 2)))
-    found = sigma_by_snr(snr, sigma, np.array([30.0, 100.0, 200.0]))
-    assert found[:, 0] == pytest.approx([100 / 30, 1.0, 0.5], rel=0.05)
-    assert found[:, 1] == pytest.approx([3, 3, 3], rel=0.05)

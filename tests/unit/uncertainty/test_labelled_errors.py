@@ -51,6 +51,7 @@ def test_without_a_recalibration_intervals_are_those_of_the_normal_distribution(
     teff = table[table["output"] == "teff"]
     assert teff["half_width_68"].to_numpy() == pytest.approx(2.0 * stats.norm.ppf(0.84))
     assert teff["half_width_95"].to_numpy() == pytest.approx(2.0 * stats.norm.ppf(0.975))
+    np.testing.assert_allclose(teff["recalibrated"], teff["total"])
     np.testing.assert_array_equal(teff["observed"], rows.observed[:, 0])
     np.testing.assert_array_equal(teff["predicted"], rows.predicted[:, 0])
     np.testing.assert_array_equal(teff["snr"], rows.snr)
@@ -62,6 +63,10 @@ def test_a_recalibration_stretches_intervals_to_the_errors_that_were_made():
     assert len(fitted.edges) == 1
     half = fitted.half_widths(covariance, rows.bin_by(covariance), 0.68)
     assert half[:, 0] == pytest.approx(1.7 * 2.0 * stats.norm.ppf(0.84), rel=0.03)
+    zero = 0 * covariance
+    budget = ErrorBudget(rows.row_id, ("teff", "logg"), ("K", "dex"), covariance, zero, zero)
+    table = budget_table(budget, rows, fitted)
+    np.testing.assert_allclose(table["recalibrated"], 1.7 * table["total"], rtol=0.03)
 
 
 def test_rows_without_a_ratio_are_binned_by_their_predicted_error():

@@ -11,6 +11,7 @@ from starstack.data.dataset import Dataset
 from starstack.networks.persistence import FittedNetwork
 from starstack.networks.scaling import Scaler
 from starstack.splits.split import Split
+from starstack.uncertainty.denoising import denoise
 from starstack.uncertainty.network_rows import (
     draw_rows,
     rows_of_network,
@@ -20,9 +21,11 @@ from starstack.uncertainty.network_rows import (
 )
 from starstack.uncertainty.noise_of_rows import (
     noise_of_rows,
+    prior_of_rows,
     read_covariances,
     write_covariances,
 )
+from starstack.uncertainty.noise_propagation import functions_of, propagate
 
 N, WIDTH = 60, 4
 RNG = np.random.default_rng(8)
@@ -126,6 +129,40 @@ def test_the_noise_of_a_linear_network_and_its_file(network, dataset, tmp_path):
     write_covariances(found, tmp_path / "noise.h5", {"rule": "propagate_noise"})
     again = read_covariances(tmp_path / "noise.h5").of(np.array(["r30", "r2"]))
     np.testing.assert_array_equal(again.noise, found.noise[[2, 0]])
+
+
+@pytest.fixture(scope="module")
+def curved(network):
+    """A network whose Jacobian changes from row to row."""
+    keras.utils.set_random_seed(1)
+    layers = [
+        keras.layers.Dense(8, activation="tanh", dtype="float64"),
+        keras.layers.Dense(2, dtype="float64"),
+    ]
+    model = keras.Sequential([keras.Input((WIDTH,), dtype="float64"), *layers])
+    return dataclasses.replace(network, model=model)
+
+
+def test_the_noise_is_drawn_about_denoised_spectra(curved, dataset):
+    rows, fit_rows = np.arange(40, N), np.arange(40)
+    found = noise_of_rows(curved, dataset, rows, fit_rows, method="jacobian", n_components=2)
+    prior = prior_of_rows(dataset, fit_rows, n_components=2, seed=0)
+    spectra, errors = dataset.X[rows], dataset.X_error[rows]
+    for covariance, about in (
+        (found.noise, denoise(prior, spectra, errors)),
+        (found.at_observed, spectra),
+    ):
+        jacobian = functions_of(curved).jacobian(about)
+        np.testing.assert_allclose(covariance, propagate(jacobian, errors), rtol=1e-5)
+    assert (np.abs(found.noise / found.at_observed - 1)[:, 0, 0] > 1e-3).any()
+
+
+def test_rows_of_every_block_have_noise_of_their_own(curved, dataset, monkeypatch):
+    rows = np.arange(40, N)
+    whole = noise_of_rows(curved, dataset, rows, np.arange(40), n_components=2, seed=1)
+    monkeypatch.setattr("starstack.uncertainty.noise_of_rows.BLOCK_ROWS", 7)
+    parts = noise_of_rows(curved, dataset, rows, np.arange(40), n_components=2, seed=1)
+    np.testing.assert_allclose(parts.noise, whole.noise, rtol=1e-5)
 
 
 def test_other_scales_have_another_digest(network):

@@ -57,6 +57,13 @@ def test_a_gaussian_does_not_cover_heavy_tails():
     assert (coverage(errors, covariance, found, by, "coverage_68") > 0.73).all()
 
 
+def test_a_bias_counts_as_error():
+    """A mean of z of 1.5 beside a spread of 1: the factor is √(1 + 1.5²), not 1."""
+    z = np.random.default_rng(3).normal(size=(20_000, 1)) + 1.5
+    found = fit_recalibration(z, np.ones((20_000, 1, 1)), np.ones(20_000))
+    assert found.factors[0, 0] == pytest.approx(np.sqrt(1 + 1.5**2), rel=0.02)
+
+
 def test_correlations_stay():
     found = fit_recalibration(*drawn(2000, 1), n_bins=1)
     stretched = found.covariance(COVARIANCE[None], np.array([50.0]))[0]
@@ -101,3 +108,28 @@ def test_too_few_rows():
         fit_recalibration(errors, covariance, by)
     with pytest.raises(InputError, match="NaN"):
         fit_recalibration(errors, covariance, np.full(50, np.nan), min_rows=10)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "student_t", "empirical"])
+def test_ellipsoids_of_new_rows_are_covered(kind):
+    """Where correlations are not as predicted, and tails are heavy."""
+    dof = None if kind == "gaussian" else 4
+
+    def wrong(n, seed):
+        errors, covariance, by = drawn(n, seed, dof)
+        return errors, covariance * [[1, 0], [0, 1]], by
+
+    found = fit_recalibration(*wrong(20_000, 1), n_bins=2, distribution=kind)
+    errors, covariance, by = wrong(20_000, 2)
+    stretched = found.covariance(covariance, by)
+    joint = found.joint_pit(errors, stretched, by)
+    table = calibration_table(errors, stretched, NAMES, joint_pit=joint).query("output == 'joint'")
+    covered = table.set_index("statistic")["value"]
+    for percent in (50, 68, 90, 95):
+        error = np.sqrt(2 * percent / 100 * (1 - percent / 100) / 20_000)
+        # Uncorrelated ellipsoids about correlated errors have no exact law but their own.
+        off = 4 * error + (0.004 if kind == "empirical" else 0.01)
+        assert covered[f"coverage_{percent}"] == pytest.approx(percent / 100, abs=off)
+    if dof:  # what the law is for
+        plain = calibration_table(errors, stretched, NAMES).query("output == 'joint'")
+        assert plain.set_index("statistic")["value"]["coverage_68"] > 0.72

@@ -4,22 +4,27 @@ from importlib import import_module
 
 _EXPORTS = {
     "Batches": "batches",
+    "FixedHessian": "fixed_hessian",
     "FlatParameters": "flat",
     "GaussNewtonOperator": "operators",
     "HessianOperator": "operators",
+    "JacobianOperator": "operators",
     "Products": "products",
+    "factors_by_layer": "layer_factors",
     "gauss_newton_vector_product": "products",
     "hessian_vector_product": "products",
     "input_jacobian": "jacobian",
     "inverse_hessian_error": "scipy_bridge",
     "inverse_hessian_product": "scipy_bridge",
-    "layer_factors": "layer_factors",
     "minimize": "scipy_bridge",
     "output_hessian": "losses",
     "propagated_covariance": "propagation",
     "prove": "proofs",
+    "prove_jacobian": "proofs",
     "stream_input_jacobian": "jacobian_stream",
 }
+
+__all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> object:
@@ -29,4 +34,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(_EXPORTS)
+    return __all__

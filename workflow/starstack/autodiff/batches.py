@@ -115,13 +115,14 @@ class Batches:
             weight = np.pad(self._weight[start : start + len(rows)], (0, missing))
             yield Batch(_fill(x, missing), _fill(y, missing), weight, len(rows))
 
-    def first(self) -> "Batches":
-        """Return the rows of the first batch as a data set of its own."""
-        first = object.__new__(Batches)
-        first.__dict__ |= self.__dict__
-        first._rows, first._weight = self._rows[: self.batch_size], self._weight[: self.batch_size]
-        first.n_rows, first.total_weight = self.batch_size, float(first._weight.sum())
-        return first
+    def parts(self) -> Iterator["Batches"]:
+        """Yield the rows of each batch as a data set of its own, of batches as large."""
+        for start in range(0, self.n_rows, self.batch_size):
+            part, rows = object.__new__(Batches), slice(start, start + self.batch_size)
+            part.__dict__ |= self.__dict__
+            part._rows, part._weight = self._rows[rows], self._weight[rows]
+            part.n_rows, part.total_weight = len(part._rows), float(part._weight.sum())
+            yield part
 
 
 def as_batches(data: "Batches | tuple", batch_size: int = 256) -> Batches:
@@ -138,7 +139,13 @@ def as_batches(data: "Batches | tuple", batch_size: int = 256) -> Batches:
 def _as_table(values: Table, name: str) -> Table:
     """Keep what is read in slices, such as an HDF5 array; make an ndarray of all else."""
     if not (hasattr(values, "shape") and hasattr(values, "dtype") and hasattr(values, "chunks")):
-        values = np.asarray(values)
+        try:
+            values = np.asarray(values)
+        except ValueError as error:
+            raise InputError(
+                f"{name} is a list of parts of several shapes; expected one array, one row per "
+                "example"
+            ) from error
     if not values.shape or values.dtype.kind not in "biuf":
         raise InputError(
             f"{name} has shape {values.shape} and type {values.dtype}; expected numbers, one row "

@@ -1,6 +1,7 @@
 """A model as a pure function of each row: nothing random or remembered, no rows mixed."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def inference_function(
     check_model(model)
 
     def infer(x: "tf.Tensor") -> "tf.Tensor":
-        outputs = model(x, training=False)
+        outputs = _outputs(model, x)
         # Keras's sigmoid and softmax leave their argument on their result.
         return getattr(outputs, "_keras_logits", outputs) if logits else outputs
 
@@ -57,13 +58,53 @@ def has_logits(model: "keras.Model", x: np.ndarray) -> bool:
     return hasattr(model(x[:1], training=False), "_keras_logits")
 
 
-def warn_of_tf32() -> None:
-    """Warn where a GPU rounds the inputs of matrix products to 10 bits of mantissa."""
+def check_no_mask(model: "keras.Model", x: np.ndarray) -> None:
+    """Refuse a model that masks places of its outputs; x is a batch to find it out with.
+
+    Keras leaves these out of the loss and divides by what is left in each batch, so that a row's
+    share depends on the other rows.
+    """
+    if getattr(model(x[:1], training=False), "_keras_mask", None) is None:
+        return
+    masking = (
+        f"layer '{layer.name}' ({type(layer).__name__})"
+        for layer in model.layers
+        if getattr(getattr(layer, "output", None), "_keras_mask", None) is not None
+    )
+    raise InputError(
+        f"model '{model.name}' gives its outputs a mask, from {next(masking, 'inside it')}; "
+        "expected a loss of all places: leave out the mask, or end it before the outputs"
+    )
+
+
+def coarsest_type(model: "keras.Model") -> str:
+    """Return ``float32`` if any layer computes in it, with weights or without, else ``float64``."""
+    import keras
+
+    own = {id(symbol) for symbol in _symbolic(model, "inputs") or ()}
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if isinstance(layer, keras.layers.InputLayer):
+            # A model inside the model casts what it takes; the model's own casts the data only.
+            computed = None if id(layer.output) in own else layer.dtype
+        else:
+            computed = None if _symbolic(layer, "inputs") else layer.compute_dtype
+        if computed == "float32":
+            return "float32"
+    return "float64"
+
+
+def rounds_to_tf32() -> bool:
+    """Whether a GPU rounds the inputs of matrix products to 10 bits of mantissa."""
     import tensorflow as tf
 
-    if tf.config.list_physical_devices("GPU") and (
+    return bool(tf.config.list_physical_devices("GPU")) and (
         tf.config.experimental.tensor_float_32_execution_enabled()
-    ):
+    )
+
+
+def warn_of_tf32() -> None:
+    """Warn where a GPU rounds to TF32."""
+    if rounds_to_tf32():
         logger.warning(
             "matrix products on the GPU round to TF32, a relative error of 3e-4 "
             "(tensorflow#127346); tf.config.experimental.enable_tensor_float_32_execution(False) "
@@ -107,14 +148,8 @@ def check_model(model: "keras.Model", x: np.ndarray | None = None) -> None:
     InputError
         Naming the layer, or if the model does not take the rows of ``x``.
     """
-    if not model.built:
-        raise InputError(
-            f"model '{model.name}' has no weights yet; call it once or give it a keras.Input"
-        )
-    inputs, outputs = _symbolic(model, "inputs"), _symbolic(model, "outputs")
-    for what, symbols in (("inputs", inputs), ("outputs", outputs)):
-        if symbols is not None and len(symbols) != 1:
-            raise InputError(f"model '{model.name}' has {len(symbols)} {what}; expected one")
+    check_one_input(model)
+    inputs = _symbolic(model, "inputs")
     layers = model._flatten_layers(include_self=False, recursive=True)
     for layer in layers:
         _check_layer(layer)
@@ -125,6 +160,18 @@ def check_model(model: "keras.Model", x: np.ndarray | None = None) -> None:
         x = x if fixed_size else _different_rows(x)
         _try(model, x)
         _check_rows_apart(model, x, fixed_size)
+
+
+def check_one_input(model: "keras.Model") -> None:
+    """Refuse models without weights, or with several inputs or outputs."""
+    if not model.built:
+        raise InputError(
+            f"model '{model.name}' has no weights yet; call it once or give it a keras.Input"
+        )
+    for what in ("inputs", "outputs"):
+        symbols = _symbolic(model, what)
+        if symbols is not None and len(symbols) != 1:
+            raise InputError(f"model '{model.name}' has {len(symbols)} {what}; expected one")
 
 
 def _symbolic(model: "keras.Model", which: str) -> list | None:
@@ -171,15 +218,7 @@ def _different_rows(x: np.ndarray) -> np.ndarray:
 def _try(model: "keras.Model", x: np.ndarray) -> None:
     state = _state(model)
     before = {path: np.copy(variable.numpy()) for path, (variable, _) in state.items()}
-    try:
-        first, second = (np.asarray(model(x, training=False)) for _ in range(2))
-    except ValueError as error:
-        inputs = _symbolic(model, "inputs")
-        expected = "others" if inputs is None else f"rows of shape {tuple(inputs[0].shape[1:])}"
-        raise InputError(
-            f"model '{model.name}' does not take rows of shape {x.shape[1:]}; expected {expected} "
-            f"({str(error).strip().splitlines()[0]})"
-        ) from error
+    first, second = (np.asarray(_outputs(model, x)) for _ in range(2))
     for path, (variable, layer) in state.items():
         if not np.array_equal(before[path], variable.numpy()):
             variable.assign(before[path])
@@ -192,6 +231,30 @@ def _try(model: "keras.Model", x: np.ndarray) -> None:
             f"model '{model.name}' gives different outputs in two equal calls with "
             f"training=False; layer {_culprit(model, x, x, _differ)} is random"
         )
+
+
+def _outputs(model: "keras.Model", x: Any) -> Any:
+    """Run the model in inference mode; say so if it does not take rows of this shape."""
+    import tensorflow as tf
+
+    try:
+        return model(x, training=False)
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        if isinstance(error, InputError):
+            raise
+        inputs = _symbolic(model, "inputs")
+        expected = "" if inputs is None else f"expected shape {tuple(inputs[0].shape[1:])}; "
+        raise InputError(
+            f"model '{model.name}' does not take rows of shape {tuple(x.shape[1:])}: {expected}"
+            f"{_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of Keras's message that says what is wrong, without its colours."""
+    lines = re.sub(r"\x1b\[\d+m|\{\{.*?\}\} ?", "", str(error)).splitlines()
+    lines = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return lines[0] if lines else type(error).__name__
 
 
 def _check_rows_apart(model: "keras.Model", x: np.ndarray, fixed_size: bool) -> None:

@@ -141,17 +141,18 @@ class InputJacobian:
         Raises
         ------
         InputError
-            If there are no rows, or rows of another width.
+            If there are no rows, or rows of neither the model's shape nor as many numbers in one
+            axis: channels in another place would be as many numbers, too.
         """
         x = np.asarray(x)
         shape, dtype = _input_shape(self.model), _input_dtype(self.model)
         if not len(x):
             raise InputError("x has no rows; expected at least one")
         if None not in shape:
-            if np.prod(x.shape[1:]) != np.prod(shape):
+            if x.shape[1:] not in (shape, (np.prod(shape),)):
                 raise InputError(
-                    f"x has shape {x.shape}; the model takes rows of shape {shape}: give (n, "
-                    f"{', '.join(map(str, shape))})"
+                    f"x has shape {x.shape}; the model takes rows of shape {shape}, or flat ones "
+                    f"of {np.prod(shape)} numbers"
                 )
             x = x.reshape(len(x), *shape)
         x = x.astype(dtype, copy=False)

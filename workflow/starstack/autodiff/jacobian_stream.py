@@ -145,10 +145,11 @@ def stream_input_jacobian(
     Raises
     ------
     InputError
-        If a derivative is NaN or infinite, `path` lies in no folder, or for what `input_jacobian`
-        refuses.
+        If a derivative is NaN or infinite, `path` lies in no folder, an option is out of its range,
+        or for what `input_jacobian` refuses.
     """
     data = Batches(X, rows=rows, transform=transform, batch_size=batch_size)
+    _check_options(len(X), row_id, probabilities, sample_rows)
     positions = np.arange(data.n_rows) if rows is None else np.asarray(rows)
     names = positions.astype(str) if row_id is None else np.asarray(row_id)[positions].astype(str)
     function = InputJacobian(
@@ -180,6 +181,20 @@ def stream_input_jacobian(
         n_rows=done,
         quantile_rows=sink.n_rows,
     )
+
+
+def _check_options(
+    n_rows: int, row_id: np.ndarray | None, probabilities: Sequence[float], sample_rows: int
+) -> None:
+    if row_id is not None and np.shape(row_id) != (n_rows,):
+        raise InputError(
+            f"row_id has shape {np.shape(row_id)}; expected ({n_rows},), as X has rows"
+        )
+    given = np.asarray(probabilities, dtype=np.float64)
+    if given.ndim != 1 or not given.size or not ((given >= 0) & (given <= 1)).all():
+        raise InputError(f"probabilities: expected numbers from 0 to 1, got {probabilities!r}")
+    if int(sample_rows) != sample_rows or sample_rows < 1:
+        raise InputError(f"sample_rows is {sample_rows!r}; expected a whole number from 1")
 
 
 class _Sums:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starstack.autodiff.losses import RowLoss, output_hessian_product
+from starstack.errors import InputError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -70,6 +71,11 @@ class Kernels:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             z = self.outputs(x)
+        if cotangent.shape != z.shape:
+            raise InputError(
+                f"u has rows of shape {tuple(cotangent.shape[1:])}; expected those of the outputs, "
+                f"{tuple(z.shape[1:])}"
+            )
         return _gradient(tape, z, self.variables, cotangent)
 
     def gauss_newton_product(

@@ -186,7 +186,7 @@ class FactorFunction:
         return outputs, [_inputs(layer, taps[layer.name]) for layer in self.layers], deltas
 
 
-def layer_factors(
+def factors_by_layer(
     model: "keras.Model", x: Any, *, logits: bool = False, leave_out: bool = False
 ) -> list[LayerFactors]:
     """Return the factors of each layer's Jacobian for some rows, as arrays.
@@ -204,7 +204,7 @@ def layer_factors(
 
     >>> import keras
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    >>> (factors,) = layer_factors(model, np.array([[3.0, 5.0]]))
+    >>> (factors,) = factors_by_layer(model, np.array([[3.0, 5.0]]))
     >>> factors.activations
     array([[3., 5., 1.]], dtype=float32)
     >>> factors.deltas[:, 0]
@@ -245,8 +245,8 @@ def weight_layers(
     if refused and not leave_out:
         reasons = "; ".join(f"{name} {reason}" for name, reason in refused.items())
         raise InputError(
-            f"layers of {model.name!r}: expected Dense, Conv1D and Conv2D, but {reasons}; leave "
-            "these layers out, or take a structure that needs no factors"
+            f"layers of {model.name!r}: expected Dense, Conv1D and Conv2D, but {reasons}; hold "
+            "these layers fixed by leave_out=True, or take a structure that needs no factors"
         )
     if not found:
         raise InputError(

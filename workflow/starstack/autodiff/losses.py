@@ -34,7 +34,8 @@ class RowLoss:
     name : str
         Keras's name.
     kind : str
-        ``squared_error``, ``binary``, ``categorical``, ``sparse`` or ``other``.
+        ``squared_error``, ``binary``, ``categorical``, ``sparse``, ``codes`` (other losses that
+        take class codes) or ``other``.
     function : callable
         ``(y, outputs) -> (n, …)``, as Keras computes it before it reduces.
     logits_function : callable or None
@@ -61,6 +62,12 @@ class RowLoss:
         import tensorflow as tf
 
         losses = self.function(self.align(y, outputs), outputs)
+        if getattr(losses, "_keras_mask", None) is not None:
+            # Keras divides by what is left in each batch: a row's share depends on the others.
+            raise InputError(
+                f"loss '{self.name}' masks rows; expected one of all rows: leave out ignore_class, "
+                "and give such rows sample weight zero"
+            )
         if losses.shape.rank is None or losses.shape.rank < 1 or losses.shape[0] != y.shape[0]:
             raise InputError(
                 f"loss '{self.name}' gives shape {losses.shape} for {y.shape[0]} rows; expected "
@@ -75,7 +82,9 @@ class RowLoss:
         rank = y.shape.rank
         if rank == outputs.shape.rank - 1 and outputs.shape[-1] == 1:
             y = tf.expand_dims(y, -1)
-        elif rank == outputs.shape.rank + 1 and y.shape[-1] == 1:
+        elif y.shape[-1] == 1 and (
+            rank == outputs.shape.rank + 1 or (self.kind == "codes" and rank == outputs.shape.rank)
+        ):
             y = tf.squeeze(y, -1)
         if self.same_shape and y.shape != outputs.shape:
             raise InputError(
@@ -247,6 +256,8 @@ def _kind(found: Any) -> tuple[str, bool]:
     for kind, (of_class, function) in kinds.items():
         if type(found) is of_class or found is function:
             return kind if plain else "other", kind != "sparse"
+    if isinstance(found, keras.losses.CategoricalGeneralizedCrossEntropy):
+        return "codes", False
     module = getattr(found, "__module__", "") if callable(found) else ""
     return "other", module.startswith("keras.")
 

@@ -1,4 +1,4 @@
-"""Hessian and Gauss–Newton matrix as linear operators of SciPy."""
+"""Hessian, Gauss–Newton matrix and Jacobian as linear operators of SciPy."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +6,8 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from starstack.autodiff.products import Products
-from starstack.autodiff.proofs import Proofs, prove
+from starstack.autodiff.proofs import Proofs, prove, prove_jacobian
+from starstack.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,16 +17,35 @@ if TYPE_CHECKING:
     from starstack.autodiff.batches import Batches
 
 
-class _CurvatureOperator(LinearOperator):
+class _Operator(LinearOperator):
+    """A matrix that takes vectors of its own width only."""
+
+    def matvec(self, v: np.ndarray) -> np.ndarray:
+        return super().matvec(self._check(v))
+
+    def matmat(self, V: np.ndarray) -> np.ndarray:
+        return super().matmat(self._check(V))
+
+    def _check(self, v: np.ndarray) -> np.ndarray:
+        v = np.asanyarray(v)
+        if v.ndim not in (1, 2) or len(v) != self.shape[1]:
+            raise InputError(
+                f"the vector has shape {v.shape}; expected ({self.shape[1]},) or "
+                f"({self.shape[1]}, m)"
+            )
+        return v
+
+
+class _CurvatureOperator(_Operator):
     """A symmetric matrix of shape (P, P) in float64 that is known by its products."""
 
     matrix = ""
 
     def __init__(self, products: Products, *, proved: bool = True) -> None:
         self.products = products
-        self.proofs: Proofs | None = prove(products, self.matrix) if proved else None
-        if proved:  # of the first batch only; the loss is one pass over all
+        if proved:  # the proofs are of one batch only; the loss is one pass over all
             products.check_finite()
+        self.proofs: Proofs | None = prove(products, self.matrix) if proved else None
         size = products.parameters.size
         super().__init__(np.dtype(np.float64), (size, size))
 
@@ -54,6 +74,9 @@ class _CurvatureOperator(LinearOperator):
         return self._product(V)
 
     def _adjoint(self) -> "_CurvatureOperator":
+        return self
+
+    def _transpose(self) -> "_CurvatureOperator":
         return self
 
 
@@ -115,3 +138,52 @@ class GaussNewtonOperator(_CurvatureOperator):
     """
 
     matrix = "gauss_newton"
+
+
+class JacobianOperator(_Operator):
+    """J = ∂z/∂θ at given rows: one row of the matrix per output of each, shape (n·k, P).
+
+    Its transpose is the vector-Jacobian product, so that SciPy's solvers of least squares take it.
+
+    Parameters
+    ----------
+    products : Products
+        The model, and the size of the batches.
+    x : ndarray of shape (n, …)
+        Rows as the model takes them.
+    proved : bool
+        Prove the products first, see `starstack.autodiff.proofs.prove_jacobian`.
+
+    Attributes
+    ----------
+    proofs : Proofs or None
+        What the proofs measured.
+
+    Raises
+    ------
+    InputError
+        If a proof fails, or the model does not take these rows.
+
+    Examples
+    --------
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    >>> x = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> J = JacobianOperator(Products(model, "mse", (x, np.zeros(3))), x)
+    >>> J @ np.array([1.0, 1.0]), J.T @ np.ones(3)  # of a linear model J is x
+    (array([ 3.,  7., 11.]), array([ 9., 12.]))
+    """
+
+    def __init__(self, products: Products, x: np.ndarray, *, proved: bool = True) -> None:
+        self.products, self.x = products, np.asarray(x)
+        self._z_shape = products.outputs(self.x).shape
+        self.proofs: Proofs | None = prove_jacobian(products, self.x) if proved else None
+        shape = int(np.prod(self._z_shape)), products.parameters.size
+        super().__init__(np.dtype(np.float64), shape)
+
+    def _matvec(self, v: np.ndarray) -> np.ndarray:
+        found = self.products.jacobian_vector_product(self.x, np.reshape(v, -1))
+        return found.reshape(-1).astype(np.float64)
+
+    def _rmatvec(self, u: np.ndarray) -> np.ndarray:
+        return self.products.vector_jacobian_product(self.x, np.reshape(u, self._z_shape))

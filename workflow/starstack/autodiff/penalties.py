@@ -22,23 +22,30 @@ class Penalties:
     Parameters
     ----------
     model : keras.Model
-        Its layers may have ``kernel_regularizer``, ``bias_regularizer`` and the like.
+        One that was called. Its layers may have ``kernel_regularizer``, ``bias_regularizer`` and
+        the like.
     jit_compile : bool, optional
         See `starstack.autodiff.compiled.Compiled`.
 
     Raises
     ------
     InputError
-        If a layer penalises its outputs: that is no function of the weights alone.
+        If a layer penalises its outputs or calls ``add_loss``: that need be no function of the
+        weights alone.
     """
 
     def __init__(self, model: "keras.Model", jit_compile: bool | None = None) -> None:
-        for layer in model._flatten_layers(include_self=False, recursive=True):
+        for layer in model._flatten_layers(include_self=True, recursive=True):
             if getattr(layer, "activity_regularizer", None) is not None:
-                raise InputError(
-                    f"layer '{layer.name}' penalises its outputs (activity_regularizer), which is "
-                    "not a penalty of the weights; leave regularization out"
-                )
+                what = "penalises its outputs (activity_regularizer)"
+            elif layer._losses:  # of its last call
+                what = "adds to the loss what may depend on the data (add_loss)"
+            else:
+                continue
+            raise InputError(
+                f"layer '{layer.name}' {what}; expected penalties of weights alone: use "
+                "kernel_regularizer and the like, or regularization=False"
+            )
         self._parameters = FlatParameters(model)
         self._regularizers: list[Callable | None] = [
             variable.regularizer for variable in model.trainable_variables

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "rows", "gram")
 # Columns of the Gram matrix that are multiplied at once, each block only down to the diagonal.
-GRAM_BLOCK = 512
+GRAM_BLOCK = 256
 
 
 class NoisePropagation:
@@ -122,11 +122,11 @@ class NoisePropagation:
         """Propagate the noise of a `gram` matrix, the same for all rows, float64 (n, k, k)."""
         import tensorflow as tf
 
-        half = np.triu(gram)
-        half[np.diag_indices_from(half)] /= 2
+        kind = self._jacobian.stack.dtype
+        halves = [tf.constant(block, kind) for block in _upper_halves(gram)]
         found = []
         for rows, batch in self._jacobian.batches(x):
-            out = self._compiled["gram"](batch, tf.constant(half, batch.dtype)).numpy()
+            out = self._compiled["gram"](batch, halves).numpy()
             found.append(out[: rows.stop - rows.start])
         return np.concatenate(found).astype(np.float64)
 
@@ -145,8 +145,8 @@ class NoisePropagation:
             out += upper + tf.linalg.matrix_transpose(upper)
         return out
 
-    def _by_gram(self, x: "tf.Tensor", half: "tf.Tensor") -> "tf.Tensor":
-        """Use R G Rᵀ = R U Rᵀ + (R U Rᵀ)ᵀ, U the upper half of G: its zeros are not multiplied."""
+    def _by_gram(self, x: "tf.Tensor", halves: "list[tf.Tensor]") -> "tf.Tensor":
+        """Use R G Rᵀ = R U Rᵀ + (R U Rᵀ)ᵀ, U + Uᵀ = G: what is zero in U is not multiplied."""
         import tensorflow as tf
 
         rows = self._jacobian.stack.output_rows(x)
@@ -154,13 +154,20 @@ class NoisePropagation:
         scale = scale_vector(self._target_scale, k, "target")
         rows *= tf.constant(scale, x.dtype)[:, None]
         flat = tf.reshape(rows, [n * k, width])
-        blocks = []
-        for start in range(0, width, GRAM_BLOCK):
-            end = min(start + GRAM_BLOCK, width)
-            blocks.append(flat[:, :end] @ half[:end, start:end])
-        product = tf.reshape(tf.concat(blocks, axis=1), [n, k, width])
+        products = [flat[:, : half.shape[0]] @ half for half in halves]
+        product = tf.reshape(tf.concat(products, axis=1), [n, k, width])
         upper = tf.matmul(product, rows, transpose_b=True)
         return upper + tf.linalg.matrix_transpose(upper)
+
+
+def _upper_halves(gram: np.ndarray) -> list[np.ndarray]:
+    """Divide a symmetric G into blocks of columns, each from the top to its half diagonal block."""
+    halves = []
+    for start in range(0, len(gram), GRAM_BLOCK):
+        half = gram[: start + GRAM_BLOCK, start : start + GRAM_BLOCK].copy()
+        half[start:] /= 2
+        halves.append(half)
+    return halves
 
 
 def propagated_covariance(
@@ -220,8 +227,11 @@ def propagated_covariance(
     if method not in METHODS:
         raise InputError(f"method: expected one of {', '.join(METHODS)}; got {method!r}")
     x = np.asarray(x)
+    if not len(x):
+        raise InputError("x has no rows; expected at least one")
     n, p = len(x), int(np.prod(x.shape[1:]))
     variance = np.asarray(variance)
+    off_diagonals = None if off_diagonals is None else np.asarray(off_diagonals)
     variance = np.full(p, variance) if variance.ndim == 0 else variance
     _check_noise(variance, off_diagonals, n, p)
     noise = NoisePropagation(

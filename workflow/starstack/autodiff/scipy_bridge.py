@@ -11,6 +11,8 @@ from scipy.optimize import minimize as scipy_minimize
 from scipy.sparse.linalg import LinearOperator
 
 from starstack.autodiff.batches import Batches
+from starstack.autodiff.fixed_hessian import FixedHessian
+from starstack.autodiff.inference import coarsest_type
 from starstack.autodiff.products import Products
 from starstack.autodiff.proofs import prove
 from starstack.errors import InputError
@@ -224,7 +226,7 @@ class ExactInverse(LinearOperator):
         super().__init__(np.dtype(np.float64), (size, size))
 
     def _matvec(self, v: np.ndarray) -> np.ndarray:
-        rtol = 1e-10 if self.products.parameters.dtype == np.float64 else 1e-4
+        rtol = 1e-10 if coarsest_type(self.products.model) == "float64" else 1e-4
         return inverse_hessian_product(self.products, np.reshape(v, -1), rtol=rtol)
 
     def _adjoint(self) -> "ExactInverse":
@@ -306,6 +308,7 @@ class _Objective:
 
     def __init__(self, products: Products) -> None:
         self._products = products
+        self._hessian: FixedHessian | None = None
         self._at: np.ndarray | None = None
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -314,13 +317,17 @@ class _Objective:
 
     def product(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
         self._move(x)
-        return self._products.hessian_vector_product(np.asarray(v, dtype=np.float64))
+        if self._hessian is None:  # many methods ask for none
+            self._hessian = FixedHessian(self._products)
+        return self._hessian(np.asarray(v, dtype=np.float64))
 
     def _move(self, x: np.ndarray) -> None:
         # SciPy changes its vector in place.
         if self._at is None or not np.array_equal(self._at, x):
             self._products.parameters.write(x)
             self._at = np.array(x)
+            if self._hessian is not None:
+                self._hessian.renew()
 
 
 def _callback(function: Callable[[OptimizeResult], None]) -> Callable[..., None]:

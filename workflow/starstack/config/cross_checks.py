@@ -26,6 +26,10 @@ BLENDS = ("convex", "nnls", "greedy", "best_single")
 # The names of starstack.networks.architectures and of starstack.spectra.sources, whose modules are
 # not imported whenever the workflow is read; tests hold the names together.
 ARCHITECTURES = ("dense", "starnet", "cnn_2d", "recurrent")
+# Of these what has other layers than dense and convolutional ones, and the structures of the
+# curvature that are made of such layers' factors.
+NOT_LAYERED = ("recurrent",)
+LAYERED = ("block", "kfac", "ekfac", "diagonal")
 SPECTRA = ("simulated-spectra", "cannon", "starnet-hdf5", "spectra-arrays", "apogee-fits")
 _FOLDERS = ("apogee-fits",)
 
@@ -270,17 +274,20 @@ def _check_uncertainty(spec: Mapping[str, Any], task: str, where: str) -> None:
     options, training = spec["uncertainty"], spec["training"]
     if not options["structures"]:
         return
-    if task != "regression":
-        raise InputError(
-            f"{where}.uncertainty.structures: expected a study of regression, whose predictions "
-            f"have errors in the units of the targets; got {task}: leave structures out"
-        )
+    if spec["build"] in NOT_LAYERED:
+        for structure in options["structures"]:
+            if structure in LAYERED:
+                raise InputError(
+                    f"{where}.uncertainty.structures: {structure} needs dense and convolutional "
+                    f"layers, and build is {spec['build']}; take last_layer, low_rank, cg, or "
+                    "exact of a small network"
+                )
     if not training["validation_fraction"]:
         raise InputError(
             f"{where}.training.validation_fraction: expected more than 0 with uncertainty, since "
             "error bars are calibrated on rows that were not trained on; 0.25 serves"
         )
-    if training["loss"] not in (None, "mean_squared_error"):
+    if task == "regression" and training["loss"] not in (None, "mean_squared_error"):
         raise InputError(
             f"{where}.training.loss: expected mean_squared_error with uncertainty.structures, "
             f"whose posterior is that of Gaussian noise; got {training['loss']}"

@@ -24,6 +24,9 @@ _EXPORTS = {
 }
 
 
+__all__ = sorted(_EXPORTS)
+
+
 def __getattr__(name: str) -> object:
     if name in _EXPORTS:
         return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
@@ -31,4 +34,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(_EXPORTS)
+    return __all__

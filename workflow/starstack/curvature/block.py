@@ -75,7 +75,7 @@ class BlockPosterior(Posterior):
             )
         return found
 
-    def inverse_hessian_product(self, v: np.ndarray) -> np.ndarray:
+    def _inverse_product(self, v: np.ndarray) -> np.ndarray:
         """Return P⁻¹ v for v of shape (P,) or (P, m); see `Posterior`."""
         v = np.asarray(v, dtype=np.float64)
         columns = v.reshape(len(v), -1)
@@ -87,11 +87,11 @@ class BlockPosterior(Posterior):
             layer.scatter((basis.vectors @ inner).reshape(own.shape), found)
         return found.reshape(v.shape)
 
-    def predictive_covariance(self, x: Any, batch_size: int = 256) -> np.ndarray:
+    def _covariance(self, x: Any, batch_size: int) -> np.ndarray:
         """Return the covariance of the outputs, (n, k, k); see `Posterior`."""
-        return sum(self.layer_covariances(x, batch_size).values())
+        return sum(self._layer_covariances(x, batch_size).values())
 
-    def layer_covariances(self, x: Any, batch_size: int = 256) -> dict[str, np.ndarray]:
+    def _layer_covariances(self, x: Any, batch_size: int) -> dict[str, np.ndarray]:
         """Return what each layer adds to the covariance; see `Posterior`."""
         found: dict[str, list[np.ndarray]] = {layer: [] for layer in self.covered}
         for start in range(0, len(x), batch_size):
@@ -99,10 +99,10 @@ class BlockPosterior(Posterior):
             for one in factors:
                 a, g = np.asarray(one.activations), np.asarray(one.deltas)
                 rows = RowFactors(one.layer, a, g, np.ones(len(a)))
-                found[one.layer.name].append(self._covariance(rows))
+                found[one.layer.name].append(self._of_rows(rows))
         return {layer: np.concatenate(parts) for layer, parts in found.items()}
 
-    def _covariance(self, rows: RowFactors) -> np.ndarray:
+    def _of_rows(self, rows: RowFactors) -> np.ndarray:
         basis = self.basis(rows.layer.name)
         root = basis.vectors / np.sqrt(basis.values + self.prior_of(rows.layer.name))
         n, k = len(rows.a), len(rows.g)

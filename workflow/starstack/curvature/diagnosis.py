@@ -3,8 +3,6 @@
 import logging
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from starstack.autodiff.losses import RowLoss
 from starstack.autodiff.operators import GaussNewtonOperator, HessianOperator
 from starstack.autodiff.products import Products
@@ -35,6 +33,7 @@ def diagnose(
     shift: float = 0.0,
     started: float | None = None,
     n_steps: int = N_STEPS,
+    fewer: Products | None = None,
     expected_decrease: bool = True,
     seed: int = 0,
 ) -> CurvatureRecord:
@@ -58,6 +57,8 @@ def diagnose(
         See `starstack.curvature.record.describe_curvature`.
     n_steps : int
         Hessian products for the extreme eigenvalues; 0 leaves them out.
+    fewer : Products, optional
+        Of fewer rows, for the Hessian products of the eigenvalues, which cost the most.
     expected_decrease : bool
         Whether to apply the inverse to the gradient.
     seed : int
@@ -76,17 +77,23 @@ def diagnose(
     proved = OPERATORS[matrix](products)
     operator = None
     if n_steps:
-        operator = proved if matrix == "hessian" else HessianOperator(products)
-    weights = np.where(posterior.is_covered(), posterior.parameters.read(), 0.0)
+        own = fewer is None and matrix == "hessian"
+        operator = proved if own else HessianOperator(products if fewer is None else fewer)
+    # Weights that the posterior does not cover are fixed: no part of the gradient is theirs.
+    covered = posterior.is_covered()
+    prior_gradient = covered * posterior.prior_vector() * posterior.parameters.read()
     return describe_curvature(
         matrix=matrix,
         structure=posterior.structure,
         n_rows=posterior.likelihood.n_rows,
         prior_precision=posterior.prior_precision,
+        noise=posterior.noise,
         shift=shift,
         operator=operator,
+        eigenvalue_rows=None if fewer is None else fewer.batches.n_rows,
         precision=posterior.parameters.dtype,
-        gradient=products.gradient() + posterior.prior_vector() * weights,
+        gradient=covered * products.gradient() + prior_gradient,
+        prior_gradient=prior_gradient,
         inverse_product=posterior.inverse_hessian_product if expected_decrease else None,
         proofs=proved.proofs,
         started=started,

@@ -4,7 +4,9 @@
 
 which of all diagonals in these bases is the nearest to the Gauss–Newton block in Frobenius norm
 [1]_. It takes a second pass over the same rows. The basis Q_G is that of the noise given at the
-fit; another σ later joins the moments of the outputs anew and leaves the basis.
+fit; another σ later joins the moments of the outputs anew and leaves the basis. Where σ of some
+outputs changed by another factor than that of others, KFAC, whose basis follows, may be the nearer
+one: moments in another basis would take a pass over the rows, and a warning says so.
 
 References
 ----------
@@ -12,6 +14,7 @@ References
    gradient descent in a Kronecker-factored eigenbasis", NeurIPS 2018, theorem 2.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +35,10 @@ from starstack.curvature.squares import SquareSums
 
 if TYPE_CHECKING:
     import keras
+
+logger = logging.getLogger(__name__)
+# Largest difference of log σ from that of the fit, between outputs, that changes no basis: 1 %.
+SAME_BASIS = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +69,8 @@ class EigenvaluePosterior(FactoredPosterior):
         As for `Posterior`.
     eigen : mapping of str to EigenMoments
         By layer.
+    basis_noise : ndarray of shape (k,), optional
+        σ behind the bases of the outputs; that of the posterior by default.
     """
 
     structure = "ekfac"
@@ -72,10 +81,26 @@ class EigenvaluePosterior(FactoredPosterior):
         likelihood: Likelihood,
         *,
         eigen: Mapping[str, EigenMoments],
+        basis_noise: np.ndarray | None = None,
         **options: Any,
     ) -> None:
         super().__init__(model, likelihood, **options)
         self.eigen = dict(eigen)
+        self.basis_noise = self.noise if basis_noise is None else basis_noise
+
+    def with_hyperparameters(
+        self, noise: Any = None, prior_precision: float | Mapping[str, float] | None = None
+    ) -> "EigenvaluePosterior":
+        """Return the posterior for another σ or δ, in the same bases; see `Posterior`."""
+        other = super().with_hyperparameters(noise, prior_precision)
+        if noise is not None and np.ptp(np.log(other.noise / self.basis_noise)) > SAME_BASIS:
+            logger.warning(
+                "ekfac: expected σ in the proportions of the fit (%s), got %s; the bases stay as "
+                "they were: fit again with this noise, or take kfac, whose bases follow",
+                np.array2string(self.basis_noise, precision=3),
+                np.array2string(other.noise, precision=3),
+            )
+        return other
 
     def make_block(self, layer: WeightLayer) -> EigenBlock:
         """Return the precision of one layer's weights for the present σ and δ."""
@@ -91,7 +116,8 @@ class EigenvaluePosterior(FactoredPosterior):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return bases and moments by the number of the layer; see `Posterior`."""
-        return {
+        noise = {} if self.basis_noise is None else {"basis_noise": self.basis_noise}
+        return noise | {
             f"{number}/{name}": getattr(self.eigen[layer], name)
             for number, layer in enumerate(self.covered)
             for name in ("input_vectors", "output_vectors", "moments")
@@ -110,7 +136,7 @@ class EigenvaluePosterior(FactoredPosterior):
             )
             for number, layer in enumerate(options["covered"])
         }
-        return cls(model, eigen=eigen, **options)
+        return cls(model, eigen=eigen, basis_noise=arrays.get("basis_noise"), **options)
 
 
 def fit_ekfac(

@@ -75,11 +75,11 @@ class ExactPosterior(Posterior):
         matrix[np.diag_indices_from(matrix)] += self.prior_vector() + self.shift
         return matrix
 
-    def inverse_hessian_product(self, v: np.ndarray) -> np.ndarray:
+    def _inverse_product(self, v: np.ndarray) -> np.ndarray:
         """Return P⁻¹ v for v of shape (P,) or (P, m)."""
         return cho_solve((self._factor(), True), np.asarray(v, dtype=np.float64))
 
-    def predictive_covariance(self, x: Any, batch_size: int = 256) -> np.ndarray:
+    def _covariance(self, x: Any, batch_size: int) -> np.ndarray:
         """Return J P⁻¹ Jᵀ of each row, (n, k, k)."""
         parts = []
         for _, blocks in self._jacobian.batches(x, batch_size):

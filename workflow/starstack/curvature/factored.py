@@ -44,7 +44,7 @@ class FactoredPosterior(Posterior):
         """Return 1/σ² of each stored sum: one per output, or a single 1 for cross-entropies."""
         return np.ones(1) if self.noise is None else 1 / self.noise**2
 
-    def inverse_hessian_product(self, v: np.ndarray) -> np.ndarray:
+    def _inverse_product(self, v: np.ndarray) -> np.ndarray:
         """Return P⁻¹ v for v of shape (P,) or (P, m); see `Posterior`."""
         v = np.asarray(v, dtype=np.float64)
         columns = v.reshape(len(v), -1)
@@ -53,11 +53,11 @@ class FactoredPosterior(Posterior):
             block.layer.scatter(block.solve(block.layer.gather(columns)), found)
         return found.reshape(v.shape)
 
-    def predictive_covariance(self, x: Any, batch_size: int = 256) -> np.ndarray:
+    def _covariance(self, x: Any, batch_size: int) -> np.ndarray:
         """Return the covariance of the outputs, (n, k, k); see `Posterior`."""
         return self.predictive(self.blocks, x, batch_size).sum(axis=0)
 
-    def layer_covariances(self, x: Any, batch_size: int = 256) -> dict[str, np.ndarray]:
+    def _layer_covariances(self, x: Any, batch_size: int) -> dict[str, np.ndarray]:
         """Return what each layer adds to the covariance; see `Posterior`."""
         return dict(zip(self.covered, self.predictive(self.blocks, x, batch_size), strict=True))
 

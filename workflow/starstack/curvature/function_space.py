@@ -75,7 +75,7 @@ class FunctionSpacePosterior(Posterior):
         # Kernels of each layer at δ = 1, for all hyperparameters alike.
         self._unit_kernels: dict[str, np.ndarray] = {}
 
-    def inverse_hessian_product(self, v: np.ndarray) -> np.ndarray:
+    def _inverse_product(self, v: np.ndarray) -> np.ndarray:
         """Return P⁻¹ v for v of shape (P,) or (P, m)."""
         v = np.asarray(v, dtype=np.float64)
         prior = self._prior()[:, None]
@@ -89,7 +89,7 @@ class FunctionSpacePosterior(Posterior):
             block.add_transposed(weighted, back)
         return (scaled - back / prior).reshape(v.shape)
 
-    def predictive_covariance(self, x: Any, batch_size: int = 256) -> np.ndarray:
+    def _covariance(self, x: Any, batch_size: int) -> np.ndarray:
         """Return J P⁻¹ Jᵀ of each row, (n, k, k)."""
         parts = []
         self._prior()
@@ -244,6 +244,10 @@ def fit_function_space(
 
 def _rows_of(data: "Batches") -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield rows, targets and weights without what only fills up the last batch."""
+    if not data.has_targets:
+        raise InputError(
+            "function space: expected rows with targets, got rows alone; give y as well"
+        )
     for batch in data:
         yield batch.x[: batch.n], batch.y[: batch.n], batch.weight[: batch.n]
 

@@ -142,7 +142,13 @@ class Likelihood:
                     f"noise: a {self.family} likelihood has none, got {noise!r}; leave it out"
                 )
             return None
-        values = np.asarray(noise, dtype=np.float64)
+        try:
+            values = np.asarray(noise, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"noise: expected {self.n_outputs} positive standard deviation(s), one for each "
+                f"output, got {noise!r}; give numbers"
+            ) from None
         if values.ndim == 0:
             values = np.full(self.n_outputs, float(values))
         if values.shape != (self.n_outputs,) or not (np.isfinite(values) & (values > 0)).all():
@@ -181,6 +187,11 @@ class LikelihoodSums:
     def add(self, outputs: np.ndarray, y: np.ndarray, weight: np.ndarray) -> None:
         """Add rows: logits or values (n, k), targets (n, k) or codes (n,), weights (n,)."""
         outputs = np.asarray(outputs, dtype=np.float64)
+        if not np.isfinite(np.asarray(y, dtype=np.float64)).all():
+            raise InputError(
+                "targets: expected finite numbers, got NaN or infinity; correct these rows or "
+                "leave them out"
+            )
         weight = np.asarray(weight, dtype=np.float64)
         self._n_rows += int((weight != 0).sum())
         self._weight += float(weight.sum())
@@ -217,6 +228,8 @@ def measure_likelihood(model: "keras.Model", data: Iterable, loss: Any) -> Likel
         See `likelihood_family`.
     """
     family = likelihood_family(loss)
+    if not data.has_targets:
+        raise InputError("likelihood: expected rows with targets, got rows alone; give y as well")
     sums, infer = LikelihoodSums(family), inference_function(model, logits=family != "gaussian")
     for batch in data:
         sums.add(np.asarray(infer(batch.x)), batch.y, batch.weight)
@@ -237,6 +250,11 @@ def log_probability(family: str, logits: np.ndarray, y: np.ndarray) -> np.ndarra
     if y.shape == logits.shape:
         return (y * scores).sum(axis=1)
     codes = y.reshape(len(logits)).astype(int)
+    if codes.min(initial=0) < 0 or codes.max(initial=0) >= logits.shape[1]:
+        raise InputError(
+            f"labels: expected codes from 0 to {logits.shape[1] - 1}, got {codes.min()} to "
+            f"{codes.max()}; number the classes as the network's outputs"
+        )
     return scores[np.arange(len(codes)), codes]
 
 

@@ -72,7 +72,7 @@ class LowRankPosterior(Posterior):
         self._values, self._vectors = values, vectors
         self._jacobian = RowJacobian(model, logits=not likelihood.is_gaussian)
 
-    def inverse_hessian_product(self, v: np.ndarray) -> np.ndarray:
+    def _inverse_product(self, v: np.ndarray) -> np.ndarray:
         """Return P⁻¹ v for v of shape (P,) or (P, m)."""
         v = np.asarray(v, dtype=np.float64)
         prior = self._prior()[:, None]
@@ -81,7 +81,7 @@ class LowRankPosterior(Posterior):
         back = self._rows().T @ (self._roots()[:, None] * cho_solve((self._factor(), True), inner))
         return (scaled - back / prior).reshape(v.shape)
 
-    def predictive_covariance(self, x: Any, batch_size: int = 256) -> np.ndarray:
+    def _covariance(self, x: Any, batch_size: int) -> np.ndarray:
         """Return J P⁻¹ Jᵀ of each row, (n, k, k)."""
         parts, rows, prior = [], self._rows(), self._prior()
         for _, blocks in self._jacobian.batches(x, batch_size):

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from starstack.curvature.posterior import Posterior
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DTYPES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 _ARRAYS = "arrays"
+# Where a configuration of Keras names layers; the same word elsewhere may be an activation.
+_NAMING_KEYS = ("name", "keras_history", "input_layers", "output_layers")
 
 
 def architecture_digest(model: "keras.Model") -> str:
@@ -33,11 +35,10 @@ def architecture_digest(model: "keras.Model") -> str:
     """
     try:
         tree = model.get_config()
-        config = json.dumps(tree, sort_keys=True, default=str)
+        numbers = {name: f"#{n}" for n, name in enumerate(dict.fromkeys(_layer_names(tree)))}
+        config = json.dumps(_renamed(tree, numbers), sort_keys=True, default=str)
     except NotImplementedError:  # a subclassed network need not tell its layers
-        tree, config = {}, type(model).__name__
-    for number, name in enumerate(dict.fromkeys(_layer_names(tree))):
-        config = config.replace(json.dumps(name), f'"#{number}"')
+        config = type(model).__name__
     shapes = [list(variable.shape) for variable in model.weights]
     return hashlib.sha256(f"{config} {shapes}".encode()).hexdigest()
 
@@ -54,6 +55,15 @@ def _layer_names(tree: Any) -> Iterator[str]:
             yield from _layer_names(part)
 
 
+def _renamed(tree: Any, names: Mapping[str, str], is_name: bool = False) -> Any:
+    """Return a configuration with other names of its layers, and nothing else changed."""
+    if isinstance(tree, Mapping):
+        return {key: _renamed(part, names, key in _NAMING_KEYS) for key, part in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_renamed(part, names, is_name) for part in tree]
+    return names.get(tree, tree) if is_name and isinstance(tree, str) else tree
+
+
 def weights_digest(model: "keras.Model") -> str:
     """Return a SHA-256 of all weights of a network, those that are not trained included."""
     digest = hashlib.sha256()
@@ -62,27 +72,38 @@ def weights_digest(model: "keras.Model") -> str:
     return digest.hexdigest()
 
 
+def _arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return a SHA-256 of arrays, their names, shapes and types."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.shape} {array.dtype};".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
 def write_posterior(posterior: "Posterior", path: str | PathLike[str]) -> None:
     """Write a posterior; a file that is there is replaced when the new one is whole."""
     path = Path(path)
     prior = posterior.prior_precision
+    arrays = {name: np.asarray(array) for name, array in posterior.arrays().items()}
     head = {
         "format_version": FORMAT_VERSION,
         "structure": posterior.structure,
         "architecture": architecture_digest(posterior.model),
-        "weights": weights_digest(posterior.model),
+        "weights": posterior.weights_digest,
         "scaler_digest": posterior.scaler_digest,
         "likelihood": posterior.likelihood.to_json(),
         "noise": None if posterior.noise is None else posterior.noise.tolist(),
         "prior_precision": prior if isinstance(prior, float) else list(prior.values()),
         "covered": [list(posterior.layers).index(layer) for layer in posterior.covered],
+        "arrays": _arrays_digest(arrays),
         "record": None if posterior.record is None else json.loads(posterior.record.to_json()),
     }
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}") as folder:
         whole = Path(folder) / path.name
         with h5py.File(whole, "w") as file:
             file.attrs["posterior"] = json.dumps(head)
-            for name, array in posterior.arrays().items():
+            for name, array in arrays.items():
                 file.create_dataset(f"{_ARRAYS}/{name}", data=array)
         whole.replace(path)
 
@@ -130,16 +151,24 @@ def read_posterior(
             if _ARRAYS in file:
                 file[_ARRAYS].visititems(
                     lambda name, item: (
-                        arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+                        arrays.update({name: np.asarray(item[()])})
+                        if isinstance(item, h5py.Dataset)
+                        else None
                     )
                 )
+            if _arrays_digest(arrays) != head["arrays"]:
+                raise ValueError("its arrays are not those that were saved")
+            return head["structure"], arrays, _options(head, model)
     except FileNotFoundError:
         raise InputError(f"{where}: there is no such file") from None
-    except (OSError, KeyError, RuntimeError) as error:
+    except InputError:
+        raise
+    # The head may be any text: no JSON, another type, other fields.
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{where}: is not a posterior, or is damaged ({' '.join(str(error).split())})"
+            f"{where}: is not a posterior, or is damaged ({' '.join(str(error).split())}); "
+            "make it again"
         ) from error
-    return head["structure"], arrays, _options(head, model)
 
 
 def _compare(

@@ -30,8 +30,9 @@ from starstack.autodiff.flat import FlatParameters
 from starstack.autodiff.inference import inference_function
 from starstack.autodiff.layers import trainable_layers
 from starstack.curvature.likelihood import Likelihood
-from starstack.curvature.persistence import write_posterior
+from starstack.curvature.persistence import weights_digest, write_posterior
 from starstack.curvature.record import CurvatureRecord, describe_curvature
+from starstack.curvature.rows import check_rows
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Posterior(ABC):
     Parameters
     ----------
     model : keras.Model
-        The trained network; its weights must stay as they are.
+        The trained network; that its weights stay as they are is checked where they count.
     likelihood : Likelihood
         Of the rows that the posterior was made from.
     noise : array_like of shape (k,) or float, optional
@@ -93,6 +94,7 @@ class Posterior(ABC):
         self.likelihood = likelihood
         self.record = record
         self.scaler_digest = scaler_digest
+        self.weights_digest = weights_digest(model)
         self.covered = tuple(self.layers) if covered is None else tuple(covered)
         if noise is None and likelihood.is_gaussian:
             noise = likelihood.residual_noise()
@@ -125,12 +127,18 @@ class Posterior(ABC):
             other.prior_precision = self._check_prior(prior_precision)
         other._derived = {}
         if self.record is not None:
-            # What was measured at the other values is not known at these.
+            # What was measured at the other values is not known at these: eigenvalues depend on σ.
+            spectrum = ("lambda_max", "lambda_min", "indefinite", "eigenvalue_rows")
             other.record = replace(
                 self.record,
+                **dict.fromkeys(spectrum if noise is not None else ()),
+                noise=None if other.noise is None else other.noise.tolist(),
                 prior_precision=other.prior_precision,
                 gradient_norm=None,
+                data_gradient_norm=None,
+                prior_gradient_norm=None,
                 expected_decrease=None,
+                log_determinant_error=None,
             )
         return other
 
@@ -177,14 +185,27 @@ class Posterior(ABC):
                 found[self.parameters.slices[index]] = True
         return found
 
-    @abstractmethod
+    def check_weights(self) -> None:
+        """Refuse a network that was trained on, or changed otherwise, since the fit."""
+        if weights_digest(self.model) != self.weights_digest:
+            raise InputError(
+                "posterior: expected the network's weights of the fit, got others; make the "
+                "posterior again after training"
+            )
+
     def inverse_hessian_product(self, v: np.ndarray) -> np.ndarray:
         """Return P⁻¹ v for v of shape (P,) or (P, m), in float64.
 
         A weight that the structure does not cover is fixed: its entries are 0.
         """
+        v, size = np.asarray(v, dtype=np.float64), self.parameters.size
+        if v.ndim not in (1, 2) or len(v) != size:
+            raise InputError(
+                f"vectors: expected shape ({size},) or ({size}, m), got {v.shape}; give one entry "
+                "for each trainable weight"
+            )
+        return self._inverse_product(v)
 
-    @abstractmethod
     def predictive_covariance(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Return J P⁻¹ Jᵀ, the covariance of the outputs that the weights cause.
 
@@ -199,7 +220,15 @@ class Posterior(ABC):
         -------
         ndarray of float64, shape (n, k, k)
             In the units of the model's outputs; of the logits for a cross-entropy.
+
+        Raises
+        ------
+        InputError
+            If rows are not what the network takes, or its weights have changed since the fit.
         """
+        self.check_weights()
+        check_rows(self.model, x, batch_size)
+        return self._covariance(x, batch_size)
 
     def layer_covariances(self, x: Any, batch_size: int = 256) -> dict[str, np.ndarray] | None:
         """Return what each layer adds to the predictive covariance, by layer.
@@ -207,10 +236,24 @@ class Posterior(ABC):
         None where layers are correlated. Each part depends on the δ of its layer alone, by which
         `starstack.curvature.hyperparameters` tries many values at the price of a few.
         """
+        self.check_weights()
+        check_rows(self.model, x, batch_size)
+        return self._layer_covariances(x, batch_size)
+
+    @abstractmethod
+    def _inverse_product(self, v: np.ndarray) -> np.ndarray:
+        """Return P⁻¹ v for a v that was checked."""
+
+    @abstractmethod
+    def _covariance(self, x: Any, batch_size: int) -> np.ndarray:
+        """Return J P⁻¹ Jᵀ of rows that were checked."""
+
+    def _layer_covariances(self, x: Any, batch_size: int) -> dict[str, np.ndarray] | None:
         return None
 
     def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """Return the outputs at the trained weights, (n, k); the logits for a cross-entropy."""
+        """Return the outputs at the network's weights, (n, k); the logits for a cross-entropy."""
+        check_rows(self.model, x, batch_size)
         infer = inference_function(self.model, logits=not self.likelihood.is_gaussian)
         blocks = [x[start : start + batch_size] for start in range(0, len(x), batch_size)]
         return np.concatenate([np.asarray(infer(block), dtype=np.float64) for block in blocks])
@@ -230,6 +273,7 @@ class Posterior(ABC):
         InputError
             If a δ is 0: the prior is then improper.
         """
+        self.check_weights()
         covered = self.is_covered()
         prior = self.prior_vector()[covered]
         if not (prior > 0).all():
@@ -246,8 +290,14 @@ class Posterior(ABC):
     def save(self, path: str | PathLike[str]) -> None:
         """Write the posterior to HDF5, to be read by `starstack.curvature.load`.
 
-        The file holds no weights of the network, but their digest.
+        The file holds no weights of the network, but their digest at the fit.
+
+        Raises
+        ------
+        InputError
+            If the weights have changed since.
         """
+        self.check_weights()
         write_posterior(self, path)
 
     @abstractmethod
@@ -295,6 +345,7 @@ def with_record(posterior: Posterior, started: float) -> Posterior:
         matrix="gauss_newton",
         structure=posterior.structure,
         n_rows=posterior.likelihood.n_rows,
+        noise=posterior.noise,
         prior_precision=posterior.prior_precision,
         started=started,
     )
@@ -302,7 +353,10 @@ def with_record(posterior: Posterior, started: float) -> Posterior:
 
 
 def _not_negative(value: Any, what: str) -> float:
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
     if not (np.isfinite(number) and number >= 0):
-        raise InputError(f"{what}: expected a number of at least 0, got {value!r}")
+        raise InputError(f"{what}: expected a number of at least 0, got {value!r}; correct it")
     return number

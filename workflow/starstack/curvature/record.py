@@ -32,6 +32,8 @@ class CurvatureRecord:
         A key of `starstack.curvature.structures.STRUCTURES`.
     n_rows : int
         Rows that were summed over.
+    noise : list of float or None
+        σ of each output, by which the likelihood was scaled; None for a cross-entropy.
     prior_precision : float or dict of str to float
         δ, the damping: added to the diagonal, one number or one by the name of the layer.
     shift : float
@@ -43,11 +45,19 @@ class CurvatureRecord:
     indefinite : bool or None
         Whether `lambda_min` is negative beyond rounding. True is a proof; False is not, since a
         Ritz value lies inside the spectrum.
+    eigenvalue_rows : int or None
+        Rows behind the eigenvalues, each counted for several where they are fewer than `n_rows`.
     gradient_norm : float or None
         ‖g‖ of the negative log-posterior at the weights: zero at its minimum.
+    data_gradient_norm, prior_gradient_norm : float or None
+        Norms of the parts of g: of the negative log-likelihood, and δθ of the prior. At a minimum
+        they are equal.
     expected_decrease : float or None
         ½ gᵀ H⁻¹ g: how much lower, in nats, the quadratic model puts the minimum (James & Roos
         1975, *Computer Physics Communications* 10, 343: MINUIT's estimated distance to minimum).
+    log_determinant_error : float or None
+        Standard error of log det P where it is an estimate (``cg``), set once it was asked for; the
+        log marginal likelihood has half of it.
     proofs : dict or None
         Errors of symmetry and against finite differences, from `starstack.autodiff.proofs`.
     seconds : float or None
@@ -66,12 +76,17 @@ class CurvatureRecord:
     structure: str
     n_rows: int
     prior_precision: float | dict[str, float]
+    noise: list[float] | None = None
     shift: float = 0.0
     lambda_max: float | None = None
     lambda_min: float | None = None
     indefinite: bool | None = None
+    eigenvalue_rows: int | None = None
     gradient_norm: float | None = None
+    data_gradient_norm: float | None = None
+    prior_gradient_norm: float | None = None
     expected_decrease: float | None = None
+    log_determinant_error: float | None = None
     proofs: dict[str, float | str] | None = None
     seconds: float | None = None
     peak_memory: int | None = None
@@ -98,10 +113,13 @@ def describe_curvature(
     structure: str,
     n_rows: int,
     prior_precision: float | Mapping[str, float],
+    noise: np.ndarray | None = None,
     shift: float = 0.0,
     operator: LinearOperator | None = None,
+    eigenvalue_rows: int | None = None,
     precision: type = np.float64,
     gradient: np.ndarray | None = None,
+    prior_gradient: np.ndarray | None = None,
     inverse_product: Callable[[np.ndarray], np.ndarray] | None = None,
     proofs: object | None = None,
     started: float | None = None,
@@ -112,14 +130,18 @@ def describe_curvature(
 
     Parameters
     ----------
-    matrix, structure, n_rows, prior_precision, shift
+    matrix, structure, n_rows, prior_precision, noise, shift
         As in `CurvatureRecord`.
     operator : LinearOperator of shape (P, P), optional
         The Hessian, for its extreme eigenvalues: `n_steps` products.
+    eigenvalue_rows : int, optional
+        Rows behind the operator; `n_rows` by default.
     precision : dtype
         In which the products are computed: the rounding that `lambda_min` is judged by.
     gradient : ndarray of shape (P,), optional
         Of the negative log-posterior, δ's part included.
+    prior_gradient : ndarray of shape (P,), optional
+        δ's part of it.
     inverse_product : callable, optional
         v ↦ H⁻¹ v, for the expected decrease.
     proofs : Proofs, optional
@@ -154,7 +176,10 @@ def describe_curvature(
     (6.5, False)
     """
     smallest = largest = indefinite = None
-    if operator is not None:
+    if operator is None:
+        eigenvalue_rows = None
+    else:
+        eigenvalue_rows = int(n_rows if eigenvalue_rows is None else eigenvalue_rows)
         smallest, largest = extreme_eigenvalues(operator, n_steps=n_steps, seed=seed)
         indefinite = is_negative(smallest, largest, precision)
     decrease = None
@@ -166,16 +191,24 @@ def describe_curvature(
         structure=structure,
         n_rows=int(n_rows),
         prior_precision=dict(prior_precision) if by_layer else float(prior_precision),
+        noise=None if noise is None else np.asarray(noise, dtype=np.float64).tolist(),
         shift=float(shift),
         lambda_max=largest,
         lambda_min=smallest,
         indefinite=indefinite,
-        gradient_norm=None if gradient is None else float(np.linalg.norm(gradient)),
+        eigenvalue_rows=eigenvalue_rows,
+        gradient_norm=_norm(gradient),
+        data_gradient_norm=None if prior_gradient is None else _norm(gradient - prior_gradient),
+        prior_gradient_norm=_norm(prior_gradient),
         expected_decrease=decrease,
         proofs=None if proofs is None else dataclasses.asdict(proofs),
         seconds=None if started is None else time.perf_counter() - started,
         peak_memory=peak_memory(),
     )
+
+
+def _norm(vector: np.ndarray | None) -> float | None:
+    return None if vector is None else float(np.linalg.norm(vector))
 
 
 def is_negative(smallest: float, largest: float, precision: type = np.float64) -> bool:

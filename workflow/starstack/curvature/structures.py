@@ -145,11 +145,12 @@ def load(
     structure, arrays, options = read_posterior(path, model, scaler_digest)
     if structure not in STRUCTURES:
         raise InputError(
-            f"posterior {path}: has structure {structure!r}, which this version does not know"
+            f"posterior {path}: has structure {structure!r}, expected one of "
+            f"{', '.join(sorted(STRUCTURES))}; make it again with this version"
         )
     try:
         return STRUCTURES[structure].posterior.from_arrays(arrays, model, **options)
-    except KeyError as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"posterior {path}: is not a posterior, or is damaged (it lacks {error})"
+            f"posterior {path}: is not a posterior, or is damaged ({error}); make it again"
         ) from error

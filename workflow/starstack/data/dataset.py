@@ -15,7 +15,7 @@ TASKS = ("regression", "classification")
 # The tables, rows by features, which may be too large for memory.
 TABLES = ("X", "X_error", "X_noiseless")
 # The other arrays, and what is text about the columns.
-ARRAYS = ("y", "row_id", "group", "time", "sample_weight", "wavelength")
+ARRAYS = ("y", "row_id", "group", "time", "sample_weight", "wavelength", "noise_correlation")
 NAMES = ("feature_names", "target_names", "classes")
 
 
@@ -58,6 +58,9 @@ class Dataset:
         `X` without noise, where it is known; masked pixels hold what fills them.
     wavelength : ndarray of float64, shape (p,), or None
         Vacuum wavelength of each column of `X` in Å.
+    noise_correlation : ndarray of float64, shape (m,), or None
+        Correlation of the noise of columns 1, 2, … apart, see `starstack.data.noise_correlation`;
+        None where the noise of each value is independent.
     row_values : dict of str to ndarray of float64, shape (n,)
         Further numbers of each row by name, such as ``snr``; no model sees them.
     provenance : dict of str to str
@@ -80,6 +83,7 @@ class Dataset:
     X_error: np.ndarray | None = None
     X_noiseless: np.ndarray | None = None
     wavelength: np.ndarray | None = None
+    noise_correlation: np.ndarray | None = None
     row_values: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     table_sha256: dict[str, str] = field(default_factory=dict)

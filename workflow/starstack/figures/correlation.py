@@ -6,6 +6,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from starstack.figures.style import (
@@ -33,6 +34,7 @@ def plot_error_correlations(
     budget: pd.DataFrame,
     snr_bins: Sequence[float] | None = None,
     labels: Mapping[str, str] | None = None,
+    structure: str | None = None,
 ) -> Figure:
     """Draw correlations of the errors of two labels against the signal-to-noise ratio.
 
@@ -45,6 +47,8 @@ def plot_error_correlations(
         Edges in rising order; eight bins of equal width in the logarithm by default.
     labels : mapping of str to str, optional
         Words and unit of a label by its name.
+    structure : str, optional
+        Structure of the curvature that the uncertainty of the weights was computed with.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def plot_error_correlations(
         own = known[known["output"] == first].set_index("row_id")[f"correlation_{second}"]
         predicted = own.loc[wide.index].to_numpy()
         found = _binned(snr, predicted, wide[first].to_numpy(), wide[second].to_numpy(), edges)
-        _panel(axes, found)
+        _panel(axes, found, f"predicted, {label(structure)}" if structure else "predicted")
         words = ((labels or {}).get(name) or label(name) for name in (first, second))
         axes.set_title(", ".join(re.sub(r" \(.*\)$", "", text) for text in words))
         axes.set_xlabel("Signal-to-noise ratio")
@@ -116,10 +120,10 @@ def _binned(
     return pd.DataFrame(found, columns=columns)
 
 
-def _panel(axes, found: pd.DataFrame) -> None:
+def _panel(axes: Axes, found: pd.DataFrame, words: str) -> None:
     axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
     axes.fill_between(found["snr"], found["low"], found["high"], color=BLUE, alpha=0.2, linewidth=0)
-    axes.plot(found["snr"], found["median"], color=BLUE, label="predicted")
+    axes.plot(found["snr"], found["median"], color=BLUE, label=words)
     bars = np.abs(found[["made_low", "made_high"]].to_numpy().T - found["made"].to_numpy())
     axes.errorbar(
         found["snr"],

@@ -41,7 +41,9 @@ COLUMNS = (
 )
 HISTOGRAM_COLUMNS = ("study", "estimator", "method", "output", "quantity", "low", "high", "count")
 _COVERAGE = re.compile(r"coverage_([\d.]+)")
-_MARKERS, _LINES = "osD^vPX<>p", ("-", "--", ":", "-.")
+_MARKERS = "osD^vPX<>p"
+# Of "kfac", and of "kfac, Student t" after it.
+_LINES = ("-", "--", ":")
 JOINT = "joint"
 
 
@@ -116,18 +118,44 @@ def plot_coverage(
         figure,
         f"{n_text(sizes)} test rows. Error bars: ± 1 binomial standard error. "
         f"Grey: ± {100 * tolerance:g} %."
-        + (" Below: intervals of 68 %, by signal-to-noise ratio." if bins else ""),
+        + (" Below: intervals of 68 %, by signal-to-noise ratio." if bins else "")
+        + _promises(table),
     )
     return figure
 
 
+def _promises(table: pd.DataFrame) -> str:
+    """Say which coverage methods guarantee, on average over rows."""
+    if "guarantee" not in table:
+        return ""
+    proved = table[table["guarantee"].notna()]
+    words = []
+    for method in unique(proved["method"]):
+        rows = proved[(proved["method"] == method) & (proved["output"] == proved["output"].iloc[0])]
+        least = {f"{100 * r.level:g}": 100 * r.guarantee for r in rows.itertuples()}
+        some = [f"{least[level]:.3g} % at {level}" for level in ("68", "95") if level in least]
+        words.append(f"{method} at least {' and '.join(some)}")
+    return f" Guaranteed on average over rows: {'; '.join(words)}." if words else ""
+
+
 def _styles(names: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Give each method a colour, a marker, a line, and a shift to the side."""
+    """Give each method a shift to the side, and a colour and marker by what is recalibrated.
+
+    What stands before the comma is one family: its first method has filled marks and a solid line.
+    """
     shifts = np.linspace(-0.28, 0.28, len(names)) if len(names) > 1 else [0.0]
-    looks = zip(cycle(SERIES_COLOURS), cycle(_MARKERS), cycle(_LINES), strict=False)
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(name.partition(",")[0], []).append(name)
+    looks = zip(families.values(), cycle((*SERIES_COLOURS, GREY)), cycle(_MARKERS), strict=False)
+    of_name = {
+        name: {"color": colour, "marker": marker, "linestyle": line}
+        | ({} if line == "-" else {"markerfacecolor": "white"})
+        for members, colour, marker in looks
+        for name, line in zip(members, cycle(_LINES), strict=False)
+    }
     return {
-        name: {"color": colour, "marker": marker, "linestyle": line, "shift": shift}
-        for name, shift, (colour, marker, line) in zip(names, shifts, looks, strict=False)
+        name: of_name[name] | {"shift": shift} for name, shift in zip(names, shifts, strict=True)
     }
 
 
@@ -241,5 +269,6 @@ def _transforms(axes: Axes, part: pd.DataFrame) -> None:
     axes.axhline(1, color="black", linewidth=0.9)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-    axes.set_ylim(0, 1.6)
+    # Of few rows, counts scatter by more than the usual height.
+    axes.set_ylim(0, max(1.6, axes.get_ylim()[1], 1.05 * (1 + spread), 1.05 * density.max()))
     axes.set_xlabel("Probability integral transform")

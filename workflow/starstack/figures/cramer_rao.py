@@ -79,6 +79,10 @@ def plot_cramer_rao(
         return sentence_figure("No row of this study has a signal-to-noise ratio in the bins.")
     outputs, bins = unique(table["output"]), unique(table["snr"])
     series = list(dict.fromkeys(zip(table["estimator"], table["bound"], strict=True)))
+    # A bar that reaches down to zero has no end on a logarithmic scale.
+    error = table["standard_error"].fillna(0)
+    low = min(0.9, 0.9 * np.maximum(table["value"] - error, table["value"] / 2).min())
+    high = 1.1 * (table["value"] + error).max()
     width = min(TWO_COLUMNS, 0.9 + 2.4 * len(outputs))
     figure = new_figure(width, 2.9)
     axes_of = figure.subplots(1, len(outputs), sharey=True, squeeze=False)[0]
@@ -97,10 +101,9 @@ def plot_cramer_rao(
         axes.tick_params(axis="x", rotation=60)
         axes.set_xlabel("Signal-to-noise ratio")
         axes.set_yscale("log")
-        low, high = table["value"].min(), table["value"].max()
         ticks = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100)]
-        axes.set_ylim(min(0.9, 0.9 * low), 1.15 * high)
-        axes.set_yticks([t for t in ticks if min(0.9, 0.9 * low) <= t <= 1.15 * high])
+        axes.set_ylim(low, high)
+        axes.set_yticks([t for t in ticks if low <= t <= high])
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.minorticks_off()
         axes.grid(True, axis="y")

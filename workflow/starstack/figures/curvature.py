@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
-    LogFormatterSciNotation,
     LogLocator,
     NullFormatter,
     NullLocator,
@@ -32,6 +31,7 @@ from starstack.figures.style import (
     new_figure,
     styled,
     unique,
+    unit_of,
 )
 
 DENSITY_COLUMNS = (
@@ -42,6 +42,7 @@ DENSITY_COLUMNS = (
     "density",
     "smoothing_width",
     "number_of_weights",
+    "number_of_rows",
 )
 STRUCTURE_COLUMNS = (
     "study",
@@ -55,14 +56,6 @@ STRUCTURE_COLUMNS = (
 _MEAN = "mean"
 # A density is drawn down to this part of what one eigenvalue would have at its peak.
 _FLOOR = 0.1
-_WORDS = {
-    "kfac": "KFAC",
-    "ekfac": "EKFAC",
-    "cg": "conjugate gradients",
-    "last_layer": "last layer",
-    "low_rank": "low rank",
-    "function_space": "function space",
-}
 _SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<")
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
 # The axis of λ is linear within this many widths of the smoothing around zero; what is beyond
@@ -102,7 +95,8 @@ def plot_eigenvalue_density(density: pd.DataFrame) -> Figure:
         rows = density[density["network"] == network]
         _density_panel(axes, rows)
         probes = rows["probe"].nunique() - 1
-        counts = f"{int(rows['number_of_weights'].iloc[0]):,} weights, {probes} probes"
+        weights, n = rows[["number_of_weights", "number_of_rows"]].iloc[0].astype(int)
+        counts = f"{weights:,} weights,\n{n:,} rows, {probes} probes"
         axes.set_title(f"{label(network)}: {counts}")
     panels[-1].set_xlabel("Eigenvalue λ of the Hessian")
     figure.supylabel("Density per unit of λ", fontsize=8)
@@ -241,15 +235,15 @@ def plot_structures(structures: pd.DataFrame, labels: Mapping[str, str] | None =
         axes.set_visible(False)
     for axes, output in zip(panels, outputs, strict=False):
         _structure_panel(axes, structures[structures["output"] == output], names)
-        axes.set_title((labels or {}).get(output) or label(output))
-    for axes in panels[max(0, len(outputs) - n_columns) : len(outputs)]:
-        axes.set_xlabel("Exact standard deviation")
+        words = (labels or {}).get(output) or label(output)
+        axes.set_title(words)
+        axes.set_xlabel(f"Exact standard deviation{unit_of(words) or ' (units of the target)'}")
     for axes in panels[::n_columns]:
         axes.set_ylabel("Structure / exact")
     ratio = structures["standard_deviation"] / structures["exact_standard_deviation"]
     median = ratio.groupby(structures["structure"]).median()
     handles, found = panels[0].get_legend_handles_labels()
-    texts = [f"{_WORDS.get(name, label(name))} ({median[name]:.3g})" for name in found]
+    texts = [f"{label(name)} ({median[name]:.3g})" for name in found]
     columns = 4 if width == TWO_COLUMNS else 3
     figure.legend(
         handles, texts, loc="outside upper center", ncols=min(len(texts), columns), markerscale=1.8
@@ -283,12 +277,12 @@ def _structure_panel(axes: Axes, part: pd.DataFrame, names: list[str]) -> None:
     axes.axhline(1, color=GREY, linewidth=0.8, zorder=0)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    # Labels of 2, 3, 4 and 6 within a power of ten overlap in a narrow panel.
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    low, high = axes.get_xlim()
-    if np.floor(np.log10(high)) - np.ceil(np.log10(low)) < 1:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axes.xaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False))
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        # Labels of 2, 3, 4 and 6 within a power of ten overlap in a narrow panel.
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        if np.floor(np.log10(high)) - np.ceil(np.log10(low)) < 1:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
 
 
 def _stride(n: int) -> int:

@@ -1,6 +1,5 @@
 """The parts of the predicted errors against the signal-to-noise ratio."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -14,6 +13,7 @@ from starstack.figures.style import (
     BLUE,
     GREY,
     ORANGE,
+    PURPLE,
     SKY,
     TWO_COLUMNS,
     VERMILLION,
@@ -25,6 +25,7 @@ from starstack.figures.style import (
     sentence_figure,
     styled,
     unique,
+    unit_of,
 )
 
 COLUMNS = (
@@ -39,7 +40,9 @@ COLUMNS = (
     "weights",
     "intrinsic",
     "total",
+    "recalibrated",
 )
+TOTALS = ("total", "recalibrated")
 PARTS = {
     "noise": ("noise of the spectrum", BLUE, "o"),
     "weights": ("weights", ORANGE, "s"),
@@ -55,6 +58,7 @@ def plot_error_budget(
     budget: pd.DataFrame,
     snr_bins: Sequence[float] | None = None,
     labels: Mapping[str, str] | None = None,
+    structure: str | None = None,
 ) -> Figure:
     """Draw the predicted errors and their parts, and the errors that were made.
 
@@ -62,17 +66,20 @@ def plot_error_budget(
     ----------
     budget : DataFrame
         One line per row and label of one estimator of one study: `COLUMNS`; ``noise``,
-        ``weights``, ``intrinsic`` and ``total`` are standard deviations.
+        ``weights``, ``intrinsic``, ``total`` and ``recalibrated`` are standard deviations.
     snr_bins : sequence of float, optional
         Edges in rising order; eight bins of equal width in the logarithm by default.
     labels : mapping of str to str, optional
         Words and unit of a label by its name, such as ``{"teff": "Teff (K)"}``.
+    structure : str, optional
+        Structure of the curvature that the uncertainty of the weights was computed with.
 
     Returns
     -------
     Figure
-        A column per label. Above: root mean squares in each bin of the parts, of the total, and
-        of predicted minus observed (with one standard error). Below: shares of the variance.
+        A column per label. Above: root mean squares in each bin of the parts, of their total
+        before and after recalibration, and of predicted minus observed (with one standard error).
+        Below: shares of the variance before recalibration.
 
     Raises
     ------
@@ -103,23 +110,22 @@ def plot_error_budget(
         sizes += binned["n"].tolist()
         above, below = axes_of[:, column]
         name = (labels or {}).get(output) or label(output)
-        unit = re.search(r" (\(.*\))$", name)
         above.set_title(name)
-        above.set_ylabel(f"Error {unit[1]}" if unit else "Error")
-        _lines(above, binned)
+        above.set_ylabel(f"Error{unit_of(name)}")
+        _lines(above, binned, structure)
         _shares(below, binned)
         below.set_ylabel("Variance share" if column == 0 else "")
         below.set_xlabel("Signal-to-noise ratio")
     figure.legend(
         *axes_of[0, 0].get_legend_handles_labels(),
         loc="outside upper center",
-        ncols=5 if len(outputs) > 1 else 2,
+        ncols=3 if len(outputs) > 1 else 2,
     )
     few, many = min(sizes), max(sizes)
     footnote(
         figure,
         f"Test rows; root mean squares of {few} to {many} rows per bin. Errors made: predicted − "
-        "observed, ± 1 standard error.",
+        "observed, ± 1 standard error. Parts and shares are those before recalibration.",
     )
     return figure
 
@@ -142,18 +148,30 @@ def _binned(rows: pd.DataFrame, edges: Sequence[float]) -> pd.DataFrame:
         squares = (inside["predicted"] - inside["observed"]).to_numpy() ** 2
         made = float(np.sqrt(squares.mean()))
         error = squares.std(ddof=1) / np.sqrt(len(squares)) / (2 * made) if made else np.nan
-        parts = {name: np.sqrt(np.mean(inside[name] ** 2)) for name in (*PARTS, "total")}
+        parts = {name: np.sqrt(np.mean(inside[name] ** 2)) for name in (*PARTS, *TOTALS)}
         centre = float(np.exp(np.log(inside["snr"]).mean()))
         found.append({"snr": centre, "made": made, "error": error, "n": len(inside)} | parts)
-    columns = ["snr", "made", "error", "n", *PARTS, "total"]
+    columns = ["snr", "made", "error", "n", *PARTS, *TOTALS]
     return pd.DataFrame(found, columns=columns)
 
 
-def _lines(axes: Axes, binned: pd.DataFrame) -> None:
+def _lines(axes: Axes, binned: pd.DataFrame, structure: str | None) -> None:
     for part, (words, colour, marker) in PARTS.items():
+        if part == "weights" and structure:
+            words = f"{words}, {label(structure)}"
         shown = binned[binned[part] > 0]
         axes.plot(shown["snr"], shown[part], color=colour, marker=marker, markersize=3, label=words)
-    axes.plot(binned["snr"], binned["total"], color="black", linewidth=1.4, label="total")
+    axes.plot(
+        binned["snr"], binned["total"], color="black", linewidth=1.4, label="sum of the parts"
+    )
+    axes.plot(
+        binned["snr"],
+        binned["recalibrated"],
+        color=PURPLE,
+        linewidth=1.2,
+        linestyle="--",
+        label="sum, recalibrated",
+    )
     axes.errorbar(
         binned["snr"],
         binned["made"],

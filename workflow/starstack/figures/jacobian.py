@@ -21,22 +21,31 @@ from starstack.figures.style import (
     new_figure,
     styled,
 )
-from starstack.spectra.elements import ELEMENTS
-from starstack.spectra.lines import atomic_lines, brackett_lines
+from starstack.spectra.atmosphere import solve_layer
+from starstack.spectra.conditions import LINE_DEPTH
+from starstack.spectra.lines import LineList, atomic_lines, brackett_lines
+from starstack.spectra.molecules import molecular_lines
 
-# As many pixels as print can show, and lines as many as names find room.
-N_PIXELS, N_LINES = 700, 16
+# As many lines as names find room.
+N_LINES = 24
+# Mean derivatives below this share of the label's largest one get no name.
+LEAST = 0.15
 # Part of the topmost panel that the names take.
 NAME_SHARE = 0.25
-# Lines are ranked by their strength in a star of this temperature, in K.
-TEMPERATURE = 4750.0
+# Lines are weighed in a giant of solar composition: Teff, log g, [Fe/H], [α/Fe] and [C/N].
+GIANT = (4750.0, 2.5, 0.0, 0.0, 0.0)
+# Å: half a resolution element of the spectrograph, R = 22,500 (Majewski et al. 2017, AJ 154, 94).
+HALF_ELEMENT = 0.35
+# Wings of lines count up to this many times that.
+WINGS = 10
+MOLECULES = ("CO", "OH", "CN")
 # Pixels further apart than this many steps lie on two detectors.
 _GAP = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """Partial derivatives of one network, over a stretch of pixels.
+    """Partial derivatives of one network.
 
     Attributes
     ----------
@@ -52,8 +61,6 @@ class Sensitivity:
         Probabilities of these two.
     n_rows, quantile_rows : int
         Stars behind the means and behind the band.
-    n_pixels : int
-        Pixels that the network takes.
     """
 
     network: str
@@ -65,23 +72,15 @@ class Sensitivity:
     bounds: tuple[float, float]
     n_rows: int
     quantile_rows: int
-    n_pixels: int
 
 
-def read_sensitivities(
-    files: Mapping[str, str | PathLike[str]], n_pixels: int = N_PIXELS
-) -> list[Sensitivity]:
-    """Read the Jacobians' statistics of networks, over one stretch of pixels.
-
-    The stretch is the one in which the squares of the mean absolute derivatives of the first
-    network, in units of each label's largest, have the largest sum.
+def read_sensitivities(files: Mapping[str, str | PathLike[str]]) -> list[Sensitivity]:
+    """Read the Jacobians' statistics of networks.
 
     Parameters
     ----------
     files : mapping of str to path
         The ``.jacobian.h5`` of each network by its name.
-    n_pixels : int
-        Length of the stretch.
 
     Raises
     ------
@@ -89,39 +88,26 @@ def read_sensitivities(
         If a file has no wavelengths.
     """
     found: list[Sensitivity] = []
-    stretch = None
     for network, path in files.items():
         with h5py.File(path, "r") as file:
             if "wavelength" not in file:
                 raise InputError(f"{path}: has no wavelengths; this figure is of spectra")
             statistics = file["statistics"]
-            if stretch is None:
-                stretch = _stretch(statistics["mean_absolute"][...], n_pixels)
-            quantiles = statistics["quantiles"][:, :, stretch]
             bounds = statistics.attrs["probabilities"]
             found.append(
                 Sensitivity(
                     network=network,
                     outputs=tuple(file["output_names"].asstr()[...]),
-                    wavelength=file["wavelength"][stretch],
-                    mean=statistics["mean"][:, stretch],
-                    low=quantiles[0],
-                    high=quantiles[-1],
+                    wavelength=file["wavelength"][...],
+                    mean=statistics["mean"][...],
+                    low=statistics["quantiles"][0],
+                    high=statistics["quantiles"][-1],
                     bounds=(float(bounds[0]), float(bounds[-1])),
                     n_rows=int(statistics.attrs["n_rows"]),
                     quantile_rows=int(statistics.attrs["quantile_rows"]),
-                    n_pixels=len(file["wavelength"]),
                 )
             )
     return found
-
-
-def _stretch(size: np.ndarray, n_pixels: int) -> slice:
-    power = np.square(size / size.max(axis=1, keepdims=True)).sum(axis=0)
-    n_pixels = min(n_pixels, len(power))
-    sums = np.concatenate([[0.0], np.cumsum(power)])
-    start = int(np.argmax(sums[n_pixels:] - sums[:-n_pixels]))
-    return slice(start, start + n_pixels)
 
 
 @styled
@@ -140,8 +126,8 @@ def plot_jacobian(
     Returns
     -------
     Figure
-        A panel per network and label: mean over stars, the quantiles as a band, and the strongest
-        lines of atoms.
+        A panel per network and label: mean over stars, the quantiles as a band, and the lines that
+        stand where the mean derivatives of the first network are largest.
 
     Raises
     ------
@@ -164,7 +150,7 @@ def plot_jacobian(
             fontweight="normal",
         )
     first = sensitivities[0]
-    _mark_lines(axes_of, first.wavelength)
+    _mark_lines(axes_of, first)
     axes_of[-1].set_xlabel("Vacuum wavelength (Å)")
     handles, texts = axes_of[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside upper center", ncols=2)
@@ -172,9 +158,9 @@ def plot_jacobian(
     band = f" The bands are those of {min(of_bands)} of them." if of_bands else ""
     footnote(
         figure,
-        f"n: test stars.{band} The flux is in units of the continuum. Shown are the "
-        f"{len(first.wavelength)} of {first.n_pixels} pixels in which the derivatives are largest; "
-        "dotted: the strongest lines of atoms.",
+        f"n: test stars.{band} The flux is in units of the continuum. Marked are lines of atoms "
+        "(dotted) and of molecules (dashed, bold) where the mean derivatives of "
+        f"{first.network} are largest.",
     )
     return figure
 
@@ -210,59 +196,103 @@ def _panel(axes: Axes, sensitivity: Sensitivity, output: int) -> None:
     axes.set_xlim(x[0], x[-1])
 
 
-def _mark_lines(axes_of: np.ndarray, wavelength: np.ndarray) -> None:
-    """Mark the strongest lines but those whose names would touch a stronger one's."""
-    # A name is written upright, about 8 points wide on a panel of 460 points.
-    room = 10 / 440 * (wavelength[-1] - wavelength[0])
-    chosen: list[tuple[float, str]] = []
-    step = _GAP * np.median(np.diff(wavelength))
-    for _, at, species in strongest_lines(wavelength[0], wavelength[-1]):
-        on_detector = np.abs(wavelength - at).min() < step
-        if on_detector and all(abs(at - other) > room for other, _ in chosen):
-            chosen.append((at, species))
-        if len(chosen) == N_LINES:
-            break
+def _mark_lines(axes_of: np.ndarray, sensitivity: Sensitivity) -> None:
+    """Mark and name lines; a name at an end of the axes is moved inside."""
+    x = sensitivity.wavelength
+    # A name is written upright, about 7 points wide on a panel of 440 points.
+    room = 8 / 440 * (x[-1] - x[0])
+    size = np.abs(sensitivity.mean)
+    chosen = lines_at_peaks(x, (size / size.max(axis=1, keepdims=True)).max(axis=0), room)
     top = axes_of[0]
     low, high = top.get_ylim()
     top.set_ylim(low, high + NAME_SHARE / (1 - NAME_SHARE) * (high - low))
-    for axes in axes_of:
-        end = 1 - NAME_SHARE if axes is top else 1
-        for at, _ in chosen:
-            axes.axvline(at, ymax=end, color=GREY, linewidth=0.5, linestyle=":", zorder=0)
     for at, species in chosen:
+        molecule = species in MOLECULES
+        for axes in axes_of:
+            axes.axvline(
+                at,
+                ymax=1 - NAME_SHARE if axes is top else 1,
+                color=GREY,
+                linewidth=0.5,
+                linestyle="--" if molecule else ":",
+                zorder=0,
+            )
         top.annotate(
             species,
-            (at, 1.0),
+            (np.clip(at, x[0] + room / 2, x[-1] - room / 2), 1.0),
             xycoords=("data", "axes fraction"),
             ha="center",
             va="top",
             rotation=90,
             fontsize=6,
-            color=GREY,
+            fontweight="bold" if molecule else "normal",
+            color="black" if molecule else GREY,
         )
 
 
-def strongest_lines(first: float, last: float) -> list[tuple[float, float, str]]:
-    """Rank the lines between two wavelengths by their strength in a giant of solar composition.
+def lines_at_peaks(
+    wavelength: np.ndarray, size: np.ndarray, room: float
+) -> list[tuple[float, str]]:
+    """Find what absorbs where derivatives are large.
 
-    The strength is log10 of abundance × gf × the Boltzmann factor of the lower level.
+    Every line counts with its strength times a profile of Lorentz, half a resolution element wide,
+    since large derivatives stand in the wings of strong lines, too. Of the species that absorbs
+    most at a peak, all its lines together, the line that absorbs most is named.
+
+    Parameters
+    ----------
+    wavelength, size : ndarray of shape (p,)
+        Pixels in Å, and how large the derivatives are there, 1 at most.
+    room : float
+        Least distance of two marks in Å.
 
     Returns
     -------
-    list of (strength, wavelength in Å, name)
-        The strongest first; lines of hydrogen are named by their upper level, as Br 11.
+    list of (wavelength in Å, name)
+        The largest peak first; lines of hydrogen are named by their upper level, as Br 11.
     """
-    atoms, hydrogen = atomic_lines(), brackett_lines()
-    theta = 5040.0 / TEMPERATURE
-    found = [
-        (ELEMENTS[species].abundance + gf - theta * energy, at, f"{species} I")
-        for species, at, energy, gf in zip(
-            atoms.species, atoms.wavelength, atoms.excitation, atoms.log_gf, strict=True
-        )
-    ]
-    found += [
-        (12.0 + gf - theta * hydrogen.excitation, at, f"Br {upper}")
-        for upper, at, gf in zip(hydrogen.upper, hydrogen.wavelength, hydrogen.log_gf, strict=True)
-    ]
-    within = [line for line in found if first < line[1] < last]
-    return sorted(((float(s), float(at), str(name)) for s, at, name in within), reverse=True)
+    lines = _all_lines()
+    half = max(HALF_ELEMENT, float(np.median(np.diff(wavelength))) / 2)
+    on_detector = [np.abs(wavelength - at).min() <= half for at in lines.wavelength]
+    strength, places = _strengths(lines)[on_detector], lines.wavelength[on_detector]
+    names, of = np.unique(lines.species[on_detector], return_inverse=True)
+    chosen: list[tuple[float, str]] = []
+    for pixel in np.argsort(-size, kind="stable"):
+        if size[pixel] < LEAST or len(chosen) == N_LINES:
+            break
+        offset = (places - wavelength[pixel]) / half
+        absorption = np.where(np.abs(offset) < WINGS, strength / (1 + offset**2), 0.0)
+        if not absorption.any():
+            continue
+        best = np.bincount(of, weights=absorption).argmax()
+        at = float(places[np.where(of == best, absorption, 0).argmax()])
+        if all(abs(at - other) >= room for other, _ in chosen):
+            chosen.append((at, str(names[best])))
+    return chosen
+
+
+def _all_lines() -> LineList:
+    hydrogen, atoms = brackett_lines(), atomic_lines()
+    named = LineList(
+        np.array([f"{species} I" for species in atoms.species]),
+        atoms.wavelength,
+        atoms.excitation,
+        atoms.log_gf,
+    )
+    series = LineList(
+        np.array([f"Br {upper}" for upper in hydrogen.upper]),
+        hydrogen.wavelength,
+        np.full(len(hydrogen.upper), hydrogen.excitation),
+        hydrogen.log_gf,
+    )
+    return named + series + molecular_lines()
+
+
+def _strengths(lines: LineList) -> np.ndarray:
+    """Compute absorbers in the lower level times gf, per free atom of hydrogen, in the giant."""
+    layer = solve_layer(*(np.array([value]) for value in GIANT), depth=LINE_DEPTH)
+    species = ["H" if name.startswith("Br ") else name.removesuffix(" I") for name in lines.species]
+    population = {name: float(layer.population(name)[0]) for name in set(species)}
+    theta = 5040.0 / float(layer.temperature[0])
+    per_level = 10.0 ** (lines.log_gf - theta * lines.excitation)
+    return per_level * np.array([population[name] for name in species])

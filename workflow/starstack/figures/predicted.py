@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from starstack.figures.style import (
     GREY,
+    ORANGE,
     PURPLE,
     TWO_COLUMNS,
     check_one_study,
@@ -19,31 +20,49 @@ from starstack.figures.style import (
     new_figure,
     styled,
     unique,
+    unit_of,
 )
 
-COLUMNS = ("study", "estimator", "row_id", "output", "observed", "predicted", "total")
+COLUMNS = (
+    "study",
+    "estimator",
+    "row_id",
+    "output",
+    "observed",
+    "predicted",
+    "total",
+    "half_width_68",
+)
 # Bars of more rows would cover each other.
 BARS = 250
 _MANY = 3000
+_BARS = ("± 1 σ", "recalibrated 68 % interval")
 
 
 @styled
-def plot_predicted(budget: pd.DataFrame, labels: Mapping[str, str] | None = None) -> Figure:
+def plot_predicted(
+    budget: pd.DataFrame,
+    labels: Mapping[str, str] | None = None,
+    structure: str | None = None,
+) -> Figure:
     """Draw predicted against true labels, and below them the errors with their error bars.
 
     Parameters
     ----------
     budget : DataFrame
         One line per row and label of one estimator of one study: `COLUMNS`; ``total`` is the
-        standard deviation that was predicted.
+        standard deviation that was predicted, ``half_width_68`` half the recalibrated interval.
     labels : mapping of str to str, optional
         Words and unit of a label by its name.
+    structure : str, optional
+        Structure of the curvature that the uncertainty of the weights was computed with.
 
     Returns
     -------
     Figure
-        A column per label. All rows are points; evenly chosen ones of them have a bar of
-        one predicted standard deviation.
+        A column per label. All rows are points; evenly chosen ones of them have a black bar of
+        the recalibrated 68 % interval, and behind it an orange one of one predicted standard
+        deviation. Errors beyond the lower panel are triangles at its edge.
 
     Raises
     ------
@@ -63,11 +82,14 @@ def plot_predicted(budget: pd.DataFrame, labels: Mapping[str, str] | None = None
         words = (labels or {}).get(output) or label(output)
         _pair(above, below, rows, words)
     figure.align_ylabels()
+    bars = dict(zip(_BARS, figure.axes[0].containers, strict=True))
+    texts = [f"{words}, {label(structure)}" if structure else words for words in _BARS]
+    figure.legend(bars.values(), texts, loc="outside upper center", ncols=2)
     n = len(budget) // len(outputs)
     footnote(
         figure,
-        f"n = {n} test rows; error bars of {min(BARS, n)} of them: ± 1 predicted standard "
-        "deviation (noise, weights and intrinsic scatter).",
+        f"n = {n} test rows; error bars of {min(BARS, n)} of them; σ of noise, weights and "
+        "intrinsic scatter. Triangles: errors beyond the panel.",
     )
     return figure
 
@@ -75,11 +97,14 @@ def plot_predicted(budget: pd.DataFrame, labels: Mapping[str, str] | None = None
 def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
     observed, predicted = rows["observed"].to_numpy(), rows["predicted"].to_numpy()
     total, error = rows["total"].to_numpy(), predicted - observed
+    recalibrated = rows["half_width_68"].to_numpy()
     few = np.unique(np.linspace(0, len(rows) - 1, min(BARS, len(rows))).round().astype(int))
     ends = [observed.min(), observed.max()]
     above.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--")
     below.axhline(0, color=GREY, linewidth=0.8, linestyle="--")
-    for axes, values in ((above, predicted), (below, error)):
+    limit = 1.2 * float(np.quantile(np.abs(error), 0.998)) or 1.0
+    beyond = np.abs(error) > limit
+    for axes, values, barred in ((above, predicted, few), (below, error, few[~beyond[few]])):
         axes.plot(
             observed,
             values,
@@ -93,9 +118,18 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
             gid="predicted",
         )
         axes.errorbar(
-            observed[few],
-            values[few],
-            yerr=total[few],
+            observed[barred],
+            values[barred],
+            yerr=total[barred],
+            color=ORANGE,
+            elinewidth=1.6,
+            alpha=0.7,
+            linestyle="none",
+        )
+        axes.errorbar(
+            observed[barred],
+            values[barred],
+            yerr=recalibrated[barred],
             color="black",
             marker="o",
             markersize=1.4,
@@ -103,20 +137,23 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
             linestyle="none",
         )
         axes.yaxis.set_major_locator(MaxNLocator(5 if axes is above else 3))
-    limit = 1.2 * float(np.quantile(np.abs(error), 0.998)) or 1.0
+    for sign, marker in ((1, "^"), (-1, "v")):
+        there = observed[beyond & (sign * error > 0)]
+        edge = np.full(len(there), 0.94 * sign * limit)
+        below.plot(there, edge, marker, color=PURPLE, markersize=3.5, gid="beyond")
     below.set_ylim(-limit, limit)
     below.xaxis.set_major_locator(MaxNLocator(4))
     above.tick_params(labelbottom=False)
-    inside = float(np.mean(np.abs(error) <= total))
+    within, inside = (100 * float(np.mean(np.abs(error) <= half)) for half in (total, recalibrated))
     above.annotate(
-        f"{100 * inside:.1f} % within 1 σ",
+        f"{within:.1f} % within 1 σ\n{inside:.1f} % in the recalibrated 68 %",
         (0, 1),
-        xytext=(3, -2),
+        xytext=(0, 2),
         xycoords="axes fraction",
         textcoords="offset points",
-        va="top",
+        va="bottom",
         fontsize=6.5,
     )
     above.set_ylabel(f"Predicted {words}")
-    below.set_ylabel("Error")
+    below.set_ylabel(f"Error{unit_of(words)}")
     below.set_xlabel(f"True {words}")

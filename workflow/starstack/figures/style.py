@@ -5,6 +5,7 @@ the style as a context, and saved without a window system.
 """
 
 import functools
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,12 @@ LABELS: dict[str, str] = {
     "small-random": "small random",
     "trace_projection": "trace joint fits",
     "project_rows": "project test rows",
+    "kfac": "KFAC",
+    "ekfac": "EKFAC",
+    "cg": "conjugate gradients",
+    "last_layer": "last layer",
+    "low_rank": "low rank",
+    "function_space": "function space",
 }
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
@@ -81,6 +88,18 @@ FIGURE_MARKS: dict[str, dict[str, object]] = {
 def label(name: str) -> str:
     """Look up the words for a name of the tables."""
     return LABELS.get(name, name)
+
+
+def unit_of(words: str) -> str:
+    """Return the unit that words for a label end with, its brackets and the space before them.
+
+    Examples
+    --------
+    >>> unit_of("Teff (K)"), unit_of("redshift")
+    (' (K)', '')
+    """
+    found = re.search(r" \(.*\)$", words)
+    return found[0] if found else ""
 
 
 def heading(name: str, width: float) -> str:
@@ -154,7 +173,8 @@ def save_figure(figure: Figure, stem: str | Path) -> tuple[Path, ...]:
             # One pass leaves panels of a fixed aspect off their place: a title was cut by 2 points.
             for _ in range(2):
                 figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            # None, not "none": a placeholder would draw everything again before each file.
+            figure.set_layout_engine(None)
         for file, metadata in zip(files, FORMATS.values(), strict=True):
             figure.savefig(file, metadata=metadata)
     return files
@@ -244,7 +264,8 @@ def sentence_figure(text: str) -> Figure:
     the figure is already promised.
     """
     figure = new_figure(ONE_COLUMN, 0.6)
-    figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
+    words = textwrap.fill(text, 46)
+    figure.text(0.5, 0.5, words, ha="center", va="center", color=GREY)
     return figure
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starstack.data.dataset import Dataset
+from starstack.data.noise_correlation import NoiseCorrelation
 from starstack.errors import InputError
 from starstack.networks.scaling import Scaler
 
@@ -141,10 +142,13 @@ class Noise:
     ----------
     lowest, highest : float
         The noise of each row is multiplied by a factor drawn log-uniformly between these.
+    correlation : NoiseCorrelation or None
+        Of the noise of the values of a row.
     """
 
     lowest: float = 1.0
     highest: float = 1.0
+    correlation: NoiseCorrelation | None = None
 
     def add(self, values: np.ndarray, error: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Add Gaussian noise to values; where the error is infinite, the pixel is masked and stays.
@@ -164,7 +168,8 @@ class Noise:
         if (self.lowest, self.highest) != (1, 1):
             factor = np.exp(rng.uniform(np.log(self.lowest), np.log(self.highest), len(values)))
             error *= factor[:, None].astype(np.float32)
-        error *= rng.standard_normal(values.shape, dtype=np.float32)
+        noise = rng.standard_normal(values.shape, dtype=np.float32)
+        error *= noise if self.correlation is None else self.correlation.colour(noise)
         values += error
         return values
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starstack.data.dataset import Dataset
+from starstack.data.noise_correlation import correlation_of
 from starstack.errors import InputError
 from starstack.models.classes import one_line
 from starstack.networks.checkpoints import fingerprint, read_checkpoint
@@ -253,7 +254,7 @@ def _stream(
         batch_size=options.batch_size,
         block_rows=options.block_rows,
         buffer_rows=options.buffer_rows,
-        noise=Noise(*options.noise_scale) if options.noise else None,
+        noise=Noise(*options.noise_scale, correlation_of(dataset)) if options.noise else None,
         n_devices=n_devices,
     )
     return stream, target_scaler

@@ -32,9 +32,11 @@ from starstack.projection.equivalence import matching_c
 from starstack.projection.objective import JointObjective, Layout
 from starstack.projection.saddle import Curvature
 from starstack.projection.separation import is_separable
+from starstack.projection.solvers import REFINED
 
-# Eigenvalues below this share of the largest one count as zero, and those below ten times the norm
-# of the gradient, see `Curvature.is_negative`.
+# Eigenvalues of the Hessian, scaled to a diagonal of ones, count as zero below this share of the
+# largest one, and below ten times the norm of the scaled gradient, see `Curvature.is_negative`.
+# Without the scaling those of small features counted beside large ones.
 NULL_TOLERANCE = 1e-9
 # Curvature goes with the square of what W, V and X hold in a direction, so their singular values
 # count as zero below the root of it. At 10⁻⁶ a column that the penalty drives to zero counted.
@@ -98,6 +100,8 @@ def certify(
     singular = np.linalg.svd(W @ V, compute_uv=False)
     resolved = _without_negligible_columns(objective, flat)
     dual = float(np.linalg.norm(objective.product_gradient(flat), 2))
+    # A gradient g and singular vectors (u, v) of W V = u s vᵀ give G v = g/√s − α u.
+    uncertainty = 10 * max(norm, REFINED * gtol) / objective.factor_length
     stationary = norm <= gtol
     has_minimum = alpha > 0 or not _falls_for_ever(objective, flat)
     # Where the loss falls for ever, gradient and curvature fade, and a sign of either says nothing.
@@ -124,12 +128,12 @@ def certify(
         if residuals
         else 0.0,
         "null_directions_derived": null_count(objective, resolved, gtol=gtol),
-        "null_directions_found": _count_null(objective, flat, NULL_TOLERANCE * scale + 10 * norm),
+        "null_directions_found": _count_null(objective, flat, gradient),
         "product_rank": _product_rank(objective, singular),
         "nuclear_norm": float(singular.sum()),
         "matching_c": matching_c(W @ V, alpha) if layout.n_outputs == 1 else float("nan"),
         "dual_norm": dual,
-        "is_global": bool(status == "minimum" and dual <= alpha + 10 * gtol),
+        "is_global": status == "minimum" and dual <= alpha + uncertainty,
     }
 
 
@@ -223,38 +227,35 @@ def _falls_for_ever(objective: JointObjective, flat: np.ndarray) -> bool:
     )
 
 
-def _smallest_length(objective: JointObjective) -> float:
-    """Compute what a singular value of a factor must exceed to count, however small the factor.
-
-    Coefficients of 1/‖x‖ move the outputs by about one, so factors are measured by 1/√‖x‖.
-    """
-    weight = objective.sample_weight
-    mean_square = weight @ np.sum(objective.X**2, axis=1) / weight.sum()
-    return RANK_TOLERANCE / max(mean_square**0.25, 1e-100)
-
-
 def _without_negligible_columns(objective: JointObjective, flat: np.ndarray) -> np.ndarray:
     """Set singular values of W and V to zero that stand for none, so that ranks can be read."""
     W, V, b = objective.layout.unpack(flat)
     kept = []
     for factor in (W, V):
         left, singular, right = np.linalg.svd(factor, full_matrices=False)
-        least = max(_smallest_length(objective), RANK_TOLERANCE * singular.max(initial=0.0))
+        least = RANK_TOLERANCE * max(objective.factor_length, singular.max(initial=0.0))
         kept.append((left * np.where(singular > least, singular, 0.0)) @ right)
     return objective.layout.pack(*kept, b)
 
 
 def _product_rank(objective: JointObjective, singular: np.ndarray) -> int:
     """Count singular values of W V; in balanced factors each is the square of theirs."""
-    least = max(_smallest_length(objective) ** 2, NULL_TOLERANCE * singular.max(initial=0.0))
+    least = NULL_TOLERANCE * max(objective.factor_length**2, singular.max(initial=0.0))
     return int(np.count_nonzero(singular > least))
 
 
-def _count_null(objective: JointObjective, flat: np.ndarray, tolerance: float) -> int:
+def _count_null(objective: JointObjective, flat: np.ndarray, gradient: np.ndarray) -> int:
+    """Count eigenvalues of zero of D H D, as many as H has for any scales D (Sylvester)."""
     if objective.size > DENSE_LIMIT:
         return -1
-    eigenvalues = np.linalg.eigvalsh(objective.hessian(flat))
-    return int(np.count_nonzero(np.abs(eigenvalues) <= tolerance))
+    H = objective.hessian(flat)
+    diagonal = np.diag(H)
+    largest = diagonal.max(initial=np.finfo(float).tiny)
+    # A diagonal of nothing but rounding is not scaled up.
+    scales = np.where(diagonal > 1e-12 * largest, diagonal, largest) ** -0.5
+    sizes = np.abs(np.linalg.eigvalsh(H * scales * scales[:, None]))
+    tolerance = NULL_TOLERANCE * sizes.max() + 10 * np.linalg.norm(scales * gradient)
+    return int(np.count_nonzero(sizes <= tolerance))
 
 
 def _matrix_rank(matrix: np.ndarray) -> int:

@@ -116,6 +116,22 @@ class JointObjective:
         """The number of parameters."""
         return self.layout.size
 
+    @property
+    def factor_length(self) -> float:
+        """1/√‖x‖: factors of this length have a product that moves the outputs by about one."""
+        weight = self.sample_weight
+        mean_square = weight @ np.sum(self.X**2, axis=1) / weight.sum()
+        return 1 / max(mean_square**0.25, 1e-100)
+
+    def gradient_tolerance(self, tol: float) -> float:
+        """Compute the norm of the gradient up to which a point counts as stationary.
+
+        It is `tol` times the sum of the weights, and with a penalty at most a thousandth of the
+        penalty's own gradient at factors of length 1/√‖x‖: a larger one hides the penalty.
+        """
+        of_rows = float(tol * self.sample_weight.sum())
+        return min(of_rows, 1e-3 * self.alpha * self.factor_length) if self.alpha else of_rows
+
     def value_and_gradient(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
         """Compute the loss and its gradient."""
         return self._products.value_and_gradient(flat)

@@ -22,19 +22,17 @@ from starstack.errors import InputError
 from starstack.projection.certificates import certify
 from starstack.projection.equivalence import balance
 from starstack.projection.objective import JointObjective, output_probabilities
-from starstack.projection.solvers import SOLVERS, minimise
+from starstack.projection.solvers import SOLVERS, Trace, minimise
 from starstack.projection.starts import STARTS
 
 logger = logging.getLogger(__name__)
 
-_ADVICE = {
-    "no minimum": (
-        "the classes are separable and there is no penalty: the loss has no minimum, and the "
-        "coefficients grow until the solver stops; give alpha above 0"
-    ),
-    "saddle": "the fit ended at a saddle and not at a minimum; set escape to True",
-    "not converged": "the fit did not converge; raise max_iter or tol, or standardise the features",
-}
+_SEPARABLE = (
+    "the classes are separable and there is no penalty: the loss has no minimum, and the "
+    "coefficients grow until the solver stops; give alpha above 0"
+)
+# Squares of larger ones, times those of features, overflow.
+_LARGEST_ALPHA = 1e100
 
 
 class ProjectedLogisticRegression(
@@ -57,7 +55,7 @@ class ProjectedLogisticRegression(
     rank : int
         The number L of columns of the projection.
     alpha : float
-        The penalty α, 0 for none.
+        The penalty α, 0 for none, 1e100 at most.
     solver : {"trust-krylov", "l-bfgs", "gradient-descent"}
         See `starstack.projection.solvers`.
     init : {"orthogonal", "small-random", "zeros"}
@@ -70,15 +68,16 @@ class ProjectedLogisticRegression(
         Iterations of the solver, over all escapes.
     tol : float
         A point is stationary if the norm of the gradient, divided by the sum of the rows' weights,
-        does not exceed it. A minimum is then refined by at most five Newton steps, as far as
-        rounding and `max_iter` allow.
+        does not exceed it, nor the norm itself 10⁻³ α/√‖x‖, beyond which it hides the penalty. A
+        minimum is then refined by at most five Newton steps, as far as rounding and `max_iter`
+        allow.
     random_state : int, RandomState or None
         Seed of the first factors, and of the search for negative curvature.
 
     Attributes
     ----------
     classes_ : ndarray of shape (K,)
-        The classes.
+        The classes of the rows that have a weight.
     projection_ : ndarray of shape (F, L)
         W, balanced: orthogonal columns in falling order of length.
     weights_ : ndarray of shape (L, C)
@@ -119,7 +118,7 @@ class ProjectedLogisticRegression(
 
     _parameter_constraints: ClassVar[dict] = {
         "rank": [Interval(Integral, 1, None, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, _LARGEST_ALPHA, closed="both")],
         "solver": [StrOptions(set(SOLVERS))],
         "init": [StrOptions(set(STARTS))],
         "escape": ["boolean"],
@@ -162,12 +161,13 @@ class ProjectedLogisticRegression(
         y : array-like of shape (n,)
             Classes, of any type.
         sample_weight : array-like of shape (n,), optional
-            How much each row counts.
+            How much each row counts; rows of weight zero are left out, and classes with them.
 
         Returns
         -------
         self
-            Warns with ``ConvergenceWarning`` where the end is no minimum, and says why.
+            Warns with ``ConvergenceWarning`` where the end is no minimum, and says why; and where
+            the null directions of a minimum are not as many as derived.
 
         Raises
         ------
@@ -178,13 +178,12 @@ class ProjectedLogisticRegression(
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        present = np.unique(codes[weight > 0])
-        if len(present) < 2:
-            raise InputError(
-                f"{type(self).__name__} needs rows of at least two classes, got one class: "
-                f"{self.classes_.tolist()[present[0]]!r}"
-            )
+        used = weight > 0
+        X, weight = X[used], weight[used]
+        self.classes_, codes = np.unique(y[used], return_inverse=True)
+        if len(self.classes_) < 2:
+            got = f"one class: {self.classes_.tolist()[0]!r}" if len(X) else "no row with a weight"
+            raise InputError(f"{type(self).__name__} needs rows of at least two classes, got {got}")
         one_hot = np.eye(len(self.classes_))[codes]
         objective = JointObjective(
             X,
@@ -198,7 +197,7 @@ class ProjectedLogisticRegression(
         return self
 
     def _train(self, objective: JointObjective) -> None:
-        layout, gtol = objective.layout, self.tol * objective.sample_weight.sum()
+        layout, gtol = objective.layout, objective.gradient_tolerance(self.tol)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         flat, curvature, trace = minimise(
             objective,
@@ -231,8 +230,34 @@ class ProjectedLogisticRegression(
             curvature.smallest,
             trace.message,
         )
-        if status in _ADVICE:
-            warnings.warn(_ADVICE[status], ConvergenceWarning, stacklevel=3)
+        advice = self._advice(trace)
+        if advice:
+            warnings.warn(advice, ConvergenceWarning, stacklevel=3)
+
+    def _advice(self, trace: Trace) -> str:
+        """Say what is missing at the end of a fit, and what would help; nothing if all is well."""
+        status = self.certificates_["status"]
+        found, derived = (self.certificates_[f"null_directions_{k}"] for k in ("found", "derived"))
+        if status == "no minimum":
+            return _SEPARABLE
+        if status == "minimum":
+            if found in (-1, derived):  # −1: not counted
+                return ""
+            return (
+                f"the minimum should have {derived} null directions, and {found} were found: which "
+                "eigenvalues are zero cannot be told; standardise the features, or raise alpha"
+            )
+        if status == "saddle" and not self.escape:
+            remedy = "set escape to True"
+        elif trace.used_up:
+            remedy = f"raise max_iter above {self.max_iter}"
+        else:  # rounding ends a solver before its iterations do
+            remedy = "rounding hides what is left; standardise the features, or raise alpha"
+        return {
+            "saddle": f"the fit ended at a saddle and not at a minimum; {remedy}",
+            "not converged": "the fit did not converge, its gradient is of norm "
+            f"{self.certificates_['gradient_norm']:.1e}; {remedy}",
+        }[status]
 
     @property
     def _n_features_out(self) -> int:
@@ -240,12 +265,16 @@ class ProjectedLogisticRegression(
 
     def transform(self, X: Any) -> np.ndarray:
         """Project rows: X W, of shape (n, L)."""
+        return self._project(X)
+
+    def _project(self, X: Any) -> np.ndarray:
+        # scikit-learn wraps the public `transform`, which may give a data frame.
         check_is_fitted(self)
         return validate_data(self, X, reset=False, dtype=np.float64) @ self.projection_
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute X W V + b: shape (n,) for two classes, positive for the second; else (n, K)."""
-        logits = self.transform(X) @ self.weights_ + self.intercept_
+        logits = self._project(X) @ self.weights_ + self.intercept_
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     def predict_proba(self, X: Any) -> np.ndarray:

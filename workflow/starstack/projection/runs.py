@@ -92,7 +92,7 @@ def _both(
     for escape in (False, True):
         if escape and not results["no"]["trace"].saddles:
             return results | {"yes": results["no"]}
-        gtol = TOLERANCE * len(objective.X)
+        gtol = objective.gradient_tolerance(TOLERANCE)
         flat, curvature, trace = minimise(
             objective,
             start,

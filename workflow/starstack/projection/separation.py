@@ -15,7 +15,7 @@ from scipy.optimize import linprog
 
 from starstack.errors import InputError
 
-# Of the optimum per row, in units of the largest value of the features.
+# Of the optimum per row, where every feature reaches from −1 to 1.
 _TOLERANCE = 1e-7
 
 
@@ -50,7 +50,10 @@ def is_separable(
     """
     used = sample_weight > 0
     X, Y = X[used], Y[used]
-    X = X / max(np.abs(X).max(initial=0.0), np.finfo(float).tiny)
+    # One scale for all features hid those a millionth of the largest below the tolerance.
+    if fit_intercept:
+        X = X - X.mean(axis=0)
+    X = X / np.maximum(np.abs(X).max(axis=0, initial=0.0), np.finfo(float).tiny)
     features = np.column_stack([X, np.ones(len(X))]) if fit_intercept else X
     differences = _differences(features, Y)
     result = linprog(

@@ -33,7 +33,7 @@ _MOST_PRODUCTS = 1000  # of one Newton step
 # A minimum is refined until the gradient is this share of what was asked for: at 10⁻⁶ per row, the
 # default of `tol`, coefficients were wrong by 4·10⁻⁵ and columns that the penalty drives to zero
 # still had a length of 10⁻³.
-_REFINED = 1e-6
+REFINED = 1e-6
 
 
 @dataclass(eq=False)
@@ -49,12 +49,15 @@ class Trace:
         (distance of the escape, 0 if there was none).
     message : str
         Why it ended.
+    used_up : bool
+        Whether it ended because there were no iterations left.
     """
 
     losses: list[float] = field(default_factory=list)
     gradient_norms: list[float] = field(default_factory=list)
     saddles: list[dict[str, float]] = field(default_factory=list)
     message: str = ""
+    used_up: bool = False
 
     def add(self, loss: float, gradient: np.ndarray) -> None:
         """Note one more point."""
@@ -118,9 +121,12 @@ def l_bfgs(
 def trust_krylov(
     objective: JointObjective, flat: np.ndarray, max_iter: int, gtol: float, trace: Trace
 ) -> np.ndarray:
-    """Run SciPy's trust-krylov with exact Hessian-vector products."""
-    last = _Last(objective)
-    start = trace.n_iter
+    """Run SciPy's trust-krylov with exact Hessian-vector products, again until the loss stays.
+
+    SciPy's subproblems end by absolute tolerances: where penalty and loss are small it stopped far
+    from the minimum. So each further run is of the loss over the norm of the gradient.
+    """
+    last, scale = _Last(objective), 1.0
 
     def note(x: np.ndarray) -> None:
         last.note(x, trace)
@@ -130,18 +136,39 @@ def trust_krylov(
         if len(losses) > 5 and losses[-6] - losses[-1] <= _STALL * abs(losses[-1]):
             raise StopIteration
 
-    # A model that predicts no fall at all makes SciPy divide zero by zero, and refuse the step.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return optimize.minimize(
-            last.value_and_gradient,
-            flat,
-            jac=True,
-            hessp=objective.hessian_vector_product,
-            method="trust-krylov",
-            callback=note,
-            # Loose subproblems: tight ones took 3 to 9 times as many products on the digits.
-            options={"maxiter": max_iter, "gtol": gtol, "inexact": True},
-        ).x
+    def scaled(x: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, gradient = last.value_and_gradient(x)
+        return scale * loss, scale * gradient
+
+    def scaled_product(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return scale * objective.hessian_vector_product(x, v)
+
+    loss, gradient = objective.value_and_gradient(flat)
+    first = end = trace.n_iter
+    while np.linalg.norm(gradient) > gtol and end - first < max_iter:
+        start, before = end, loss
+        # A model that predicts no fall at all makes SciPy divide zero by zero, and refuse the step.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            flat = optimize.minimize(
+                scaled,
+                flat,
+                jac=True,
+                hessp=scaled_product,
+                method="trust-krylov",
+                callback=note,
+                # Loose subproblems: tight ones took 3 to 9 times as many products on the digits.
+                options={
+                    "maxiter": max_iter - (start - first),
+                    "gtol": scale * gtol,
+                    "inexact": True,
+                },
+            ).x
+        loss, gradient = objective.value_and_gradient(flat)
+        end = trace.n_iter
+        if scale != 1 and before - loss <= _STALL * abs(loss):
+            break
+        scale = 1 / np.linalg.norm(gradient)
+    return flat
 
 
 SOLVERS: dict[str, Solver] = {
@@ -255,7 +282,8 @@ def minimise(
         norm = float(np.linalg.norm(gradient))
         if norm > gtol:
             # A solver that ends before its iterations do cannot see a further fall for rounding.
-            reason = "iterations used up" if trace.n_iter >= max_iter else "no further fall of loss"
+            trace.used_up = trace.n_iter >= max_iter
+            reason = "iterations used up" if trace.used_up else "no further fall of loss"
             trace.message = f"{reason}, with a gradient of norm {norm:.1e}"
             break
         if objective.alpha == 0 and objective.separates(flat):
@@ -264,9 +292,12 @@ def minimise(
         if not curvature.is_negative(norm):
             trace.message = "stationary, and the curvature is nowhere negative"
             left = max_iter - trace.n_iter
-            refined = _polish(objective, flat, _REFINED * gtol, left, trace)
+            refined = _polish(objective, flat, REFINED * gtol, left, trace)
             if refined is not flat:
                 flat, curvature = refined, extreme_curvature(objective, refined, seed=seed)
+                norm = trace.gradient_norms[-1]
+            if norm > REFINED * gtol:
+                trace.message += f"; refined only to a gradient of norm {norm:.1e}"
             break
         saddle = {
             "iteration": trace.n_iter,
@@ -285,7 +316,8 @@ def minimise(
             curvature.smallest,
             "escaping along its eigenvector" if escape else "escape is off, staying there",
         )
-        if not escape or trace.n_iter + 2 > max_iter:  # one for the escape, one to go on
+        trace.used_up = trace.n_iter + 2 > max_iter  # one for the escape, one to go on
+        if not escape or trace.used_up:
             trace.message = "stopped at a saddle"
             break
         flat, saddle["step"] = escape_along(objective, flat, curvature)

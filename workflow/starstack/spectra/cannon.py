@@ -58,6 +58,31 @@ class CannonModel:
         terms = np.column_stack([np.ones(len(d)), d, d[:, i] * d[:, j]])
         return terms @ self.coeffs[:, kept].astype(np.float64)
 
+    def derivatives(self, labels: np.ndarray, kept: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Differentiate the model spectra by the labels, exactly.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n, 4)
+        kept : slice or ndarray of int
+            Which pixels.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, 4, p)
+            ∂f/∂ℓᵢ = cᵢ + Σⱼ (1 + δᵢⱼ) cᵢⱼ dⱼ, with i ≤ j in the indices of c.
+        """
+        d = np.asarray(labels, dtype=float) - self.baseline
+        k = d.shape[1]
+        coeffs = self.coeffs[:, kept].astype(np.float64)
+        result = np.tile(coeffs[1 : 1 + k], (len(d), 1, 1))
+        pairs = zip(*np.triu_indices(k), strict=True)
+        for (i, j), term in zip(pairs, coeffs[1 + k :], strict=True):
+            # For i = j both lines count: the derivative of d² is 2 d.
+            result[:, i] += np.outer(d[:, j], term)
+            result[:, j] += np.outer(d[:, i], term)
+        return result
+
 
 def read_model(path: str | PathLike[str], where: str) -> CannonModel:
     """Read a model from an .npz file, without pickle.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from starstack.spectra.normalisation import FILL
+from starstack.spectra.prior import SpectrumPrior
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +36,12 @@ class Continuum:
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    r"""Masked pixels hold their expectation, given the other pixels of the spectrum.
-
-    Spectra are taken for draws from a normal distribution of few dimensions, as in probabilistic
-    principal components (Tipping & Bishop 1999, J. R. Stat. Soc. B 61, 611): a mean `m`,
-    orthonormal vectors `V` with variances `S`, and the noise of each pixel, here the known one, of
-    weight :math:`W = 1/\sigma^2`. With good pixels `o` the coefficients are
-
-    .. math:: c = (V_o^T W_o V_o + S^{-1})^{-1} V_o^T W_o (x_o - m_o),
-
-    and masked pixels hold :math:`m + V c`. Without a good pixel that is the mean.
+    """Masked pixels hold their expectation, given the other pixels of the spectrum.
 
     Attributes
     ----------
-    mean : ndarray, shape (p,)
-    vectors : ndarray, shape (p, k)
-    variances : ndarray, shape (k,)
+    prior : SpectrumPrior
+        How spectra vary. Without a good pixel, a spectrum is filled with its mean.
 
     Examples
     --------
@@ -63,23 +54,15 @@ class Components:
     [[0.8, 0.6]]
     """
 
-    mean: np.ndarray
-    vectors: np.ndarray
-    variances: np.ndarray
+    prior: SpectrumPrior
 
     def __call__(self, flux: np.ndarray, error: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """Fill the masked pixels of spectra; see `Continuum`."""
+        rows = np.flatnonzero(bad.any(axis=1))
+        masked = bad[rows]
+        weight = np.where(masked, 0.0, 1.0 / np.where(masked, 1.0, error[rows]))
         filled = flux.copy()
-        for row in np.flatnonzero(bad.any(axis=1)):
-            masked, good = bad[row], ~bad[row]
-            vectors = self.vectors[good]
-            weighted = vectors.T / error[row, good] ** 2
-            precision = weighted @ vectors + np.diag(1.0 / self.variances)
-            # Coefficients in units of their spread, so that a star of high S/N is well conditioned.
-            scale = 1.0 / np.sqrt(np.diag(precision))
-            right = weighted @ (flux[row, good] - self.mean[good])
-            c = scale * np.linalg.solve(scale[:, None] * precision * scale, scale * right)
-            filled[row, masked] = self.mean[masked] + self.vectors[masked] @ c
+        filled[rows] = np.where(masked, self.prior.expected(flux[rows], weight), flux[rows])
         return filled
 
 
@@ -103,4 +86,4 @@ def fit_components(flux: np.ndarray, n_components: int) -> Components:
     _, lengths, directions = np.linalg.svd(flux - mean, full_matrices=False)
     variances = lengths**2 / max(len(flux) - 1, 1)
     kept = np.flatnonzero(variances > variances[0] * 1e-12)[:n_components]
-    return Components(mean, directions[kept].T.copy(), variances[kept])
+    return Components(SpectrumPrior(mean, directions[kept], variances[kept]))

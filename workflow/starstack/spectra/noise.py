@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from starstack.data.noise_correlation import NoiseCorrelation
 from starstack.errors import InputError
 from starstack.spectra.apogee import CHIPS, RESOLVING_POWER, wavelength
 from starstack.spectra.filling import Continuum, Fill
@@ -204,6 +205,7 @@ def observe(
     bad_pixels: float,
     always_bad: np.ndarray | None = None,
     fill: Fill | None = None,
+    correlation: NoiseCorrelation | None = None,
 ) -> dict[str, np.ndarray]:
     """Observe noiseless spectra: one block of the tables of a data set.
 
@@ -225,6 +227,8 @@ def observe(
         Pixels that are masked in every spectrum.
     fill : Fill, optional
         What masked pixels hold; the continuum by default.
+    correlation : NoiseCorrelation, optional
+        Of the noise of the pixels, which is independent by default.
 
     Returns
     -------
@@ -236,7 +240,10 @@ def observe(
     bad = np.empty(flux.shape, dtype=bool)
     for row in range(len(flux)):
         rng = np.random.default_rng([seed, first_row + row])
-        noisy[row] = flux[row] + error[row] * rng.standard_normal(flux.shape[1])
+        noise = rng.standard_normal(flux.shape[1])
+        if correlation is not None:
+            noise = correlation.colour(noise)
+        noisy[row] = flux[row] + error[row] * noise
         bad[row] = draw_bad_pixels(flux.shape[1], bad_pixels, rng)
     if always_bad is not None:
         bad |= always_bad

@@ -11,6 +11,7 @@ import numpy as np
 from starstack.data.checks import check_block, check_header
 from starstack.data.dataset import Dataset
 from starstack.data.names import not_among
+from starstack.data.noise_correlation import check_correlation
 from starstack.data.sources import check_options
 from starstack.data.store import write_dataset_blocks
 from starstack.spectra.arrays import read_arrays
@@ -54,7 +55,8 @@ def write_spectra(
         Name of the study.
     data : mapping
         ``source``, a key of `SPECTRA_SOURCES`, and the options of that source; a source that
-        draws stars and noise also takes a ``seed``.
+        draws stars and noise also takes a ``seed``, and every one ``noise_correlation``, see
+        `starstack.data.noise_correlation`.
     path : path
         The data file, see `starstack.data.store`.
     seed : int
@@ -76,8 +78,10 @@ def write_spectra(
     if source not in SPECTRA_SOURCES:
         raise not_among(where, "source", source, SPECTRA_SOURCES)
     own_seed = options.pop("seed", None) if source in _DRAWN else None
+    correlation = options.pop("noise_correlation", ())
+    check_correlation(correlation, where)
     check_options(SPECTRA_SOURCES[source], source, options, where)
-    run = Run(where, seed if own_seed is None else own_seed, threads)
+    run = Run(where, seed if own_seed is None else own_seed, threads, correlation)
     survey = SPECTRA_SOURCES[source](run, **options)
     columns = [np.asarray(values, dtype=np.float64) for values in survey.targets.values()]
     header = Dataset(
@@ -90,6 +94,7 @@ def write_spectra(
         target_names=tuple(survey.targets),
         group=survey.group,
         wavelength=survey.pixels.wavelength,
+        noise_correlation=np.array(correlation, dtype=np.float64) if len(correlation) else None,
         row_values=survey.row_values,
         provenance=survey.provenance | dict(provenance or {}),
     )

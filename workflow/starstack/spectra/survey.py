@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from starstack.data.noise_correlation import noise_correlation
 from starstack.errors import InputError
 from starstack.seeds import derive_seed
 from starstack.spectra.filling import Components, Continuum, Fill, fit_components
@@ -40,11 +41,14 @@ class Run:
         What is drawn depends on this.
     threads : int
         Blocks of spectra that are made at the same time; the spectra do not depend on it.
+    noise_correlation : sequence of float
+        Of pixels 1, 2, … apart; see `starstack.data.noise_correlation`.
     """
 
     where: str
     seed: int
     threads: int = 1
+    noise_correlation: Sequence[float] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +185,7 @@ def choose_fill(kind: str, draw: Callable[[int, int], np.ndarray], run: Run) -> 
         raise InputError(f"{run.where}: fill is {kind!r}; expected continuum or components")
     flux = draw(N_LEARNT_FROM, derive_seed(run.seed, "fill"))
     found: Components = fit_components(flux, N_COMPONENTS)
-    logger.info("masked pixels are filled by %d components", len(found.variances))
+    logger.info("masked pixels are filled by %d components", len(found.prior.variance))
     return found
 
 
@@ -214,6 +218,7 @@ def observed(
     """
     profile = noise_profile(pixels.kept)
     seed = derive_seed(run.seed, "noise")
+    correlation = noise_correlation(run.noise_correlation, len(pixels.kept), pixels.wavelength)
 
     def make(first: int) -> Mapping[str, np.ndarray]:
         rows = slice(first, min(first + BLOCK, len(snr)))
@@ -226,6 +231,7 @@ def observed(
             bad_pixels=bad_pixels,
             always_bad=always_bad,
             fill=fill,
+            correlation=correlation,
         )
 
     firsts = iter(range(0, len(snr), BLOCK))

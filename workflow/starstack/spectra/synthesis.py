@@ -42,7 +42,8 @@ __all__ = ["LineGrid", "Opacity", "all_lines", "broaden", "depth_derivatives", "
 OVERSAMPLING = 6
 # Pixels of the combined grid that are computed: a power of two, 104 more than needed at each end,
 # because the wings of lines run round from the other end.
-FIRST_PIXEL, N_COMPUTED = 322 - 104, 8192
+MARGIN = 104
+FIRST_PIXEL, N_COMPUTED = 322 - MARGIN, 8192
 N_FINE = OVERSAMPLING * N_COMPUTED
 STEP = np.log(10.0) * LOG_STEP * LIGHT_SPEED * 1e-5 / OVERSAMPLING  # km/s
 FREQUENCY = np.arange(N_FINE // 2 + 1) / (N_FINE * STEP)  # s/km
@@ -83,8 +84,12 @@ class LineGrid:
         self.spreads = [_spread(place[kept][group]) for group in self.groups]
         # The transform of the cubic B-spline is sinc⁴; strengths are integrals over velocity.
         self.sharpen = np.sinc(FREQUENCY * STEP) ** -4 / STEP
-        turns = np.outer(fine_position(HYDROGEN.wavelength), np.arange(N_HYDROGEN) / N_FINE)
-        self.hydrogen = np.exp(-2j * np.pi * turns) * (float(hydrogen) / STEP)
+        place = fine_position(HYDROGEN.wavelength)
+        # The ring carries the wings of a line just outside to where they belong. One further out
+        # would itself come to lie among the pixels: Br 10 did, at 15,509 Å.
+        near = np.abs(place - N_FINE / 2) < N_FINE / 2 + OVERSAMPLING * MARGIN
+        turns = np.outer(place, np.arange(N_HYDROGEN) / N_FINE)
+        self.hydrogen = np.exp(-2j * np.pi * turns) * (near[:, None] * float(hydrogen) / STEP)
 
     def at_lines(self, nodes: np.ndarray) -> np.ndarray:
         """Interpolate from the nodes of the continuum to the lines."""

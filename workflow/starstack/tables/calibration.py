@@ -1,5 +1,6 @@
 """Calibration of predicted errors as a table of a paper."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -19,6 +20,8 @@ _STATISTICS = {
     "nll": "−log likelihood",
 }
 JOINT = "all labels"
+# Beside the coverage, the least one that was proved, for the two levels that papers state.
+_PROVED = {"coverage_68": "68 %, at least", "coverage_95": "95 %, at least"}
 
 
 def calibration_summary(
@@ -44,7 +47,8 @@ def calibration_summary(
         Index Estimator, Method, Label, S/N, n. Columns are the coverage of the central intervals
         in percent, the mean of z² (χ² per row; of all labels together, per label), the root mean
         square of the predicted error and minus the log likelihood, each a
-        :class:`~starstack.tables.measurement.Measurement`.
+        :class:`~starstack.tables.measurement.Measurement`. Where a method promises a least
+        coverage (column ``guarantee``), that of 68 and 95 % in percent.
 
     Raises
     ------
@@ -64,7 +68,14 @@ def calibration_summary(
         cells.setdefault(key, {})[_STATISTICS[row["statistic"]]] = Measurement(
             percent * row["value"], percent * row["standard_error"]
         )
-    names = [name for name in _STATISTICS.values() if any(name in cell for cell in cells.values())]
+        least = row.get("guarantee", math.nan)
+        if row["statistic"] in _PROVED and math.isfinite(least):
+            cells[key][_PROVED[row["statistic"]]] = Measurement(100 * least)
+    names = [
+        name
+        for name in (*_STATISTICS.values(), *_PROVED.values())
+        if any(name in cell for cell in cells.values())
+    ]
     return pd.DataFrame(
         [[cell.get(name) for name in names] for cell in cells.values()],
         index=pd.MultiIndex.from_tuples(

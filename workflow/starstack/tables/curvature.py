@@ -11,10 +11,14 @@ from starstack.tables.measurement import Measurement
 # Of the record, and what a reader sees.
 _NUMBERS = {
     "gradient_norm": "Gradient norm",
+    "data_gradient_norm": "Gradient norm, data",
+    "prior_gradient_norm": "Gradient norm, prior",
     "expected_decrease": "Expected decrease (nats)",
     "held_out_log_likelihood": "Held-out log likelihood",
     "seconds": "Time (s)",
 }
+# Of the largest: what products in single precision leave of an eigenvalue of zero.
+ROUNDING = 1e-5
 _ESTIMATES = {"trace": "Trace"}
 
 
@@ -34,8 +38,8 @@ def curvature_table(
     -------
     DataFrame
         Index Network, Structure, rows; the matrix, the prior precision, what was added to the
-        diagonal beyond it, gradient norm and expected decrease, time, and largest eigenvalue,
-        smallest one that was seen, and trace of the Hessian.
+        diagonal beyond it, gradient norm and expected decrease, time, and of the Hessian the
+        largest and the smallest eigenvalue that was seen, whether it is indefinite, and the trace.
 
     Raises
     ------
@@ -55,13 +59,8 @@ def curvature_table(
             "Shift": f"{record['shift']:.3g}",
         }
         for key, words in _NUMBERS.items():
-            value = record.get(key)
-            cells[words] = None if value is None else f"{value:.3g}".replace("-", "−")
-        top = own[(own["quantity"] == "eigenvalue") & (own["order"] == 1)]
-        low = own[own["quantity"] == "smallest_node"]
-        for words, found in (("Largest λ", top), ("Smallest λ seen", low)):
-            value = found["value"].iloc[0] if len(found) else None
-            cells[words] = None if value is None else f"{value:.3g}".replace("-", "−")
+            cells[words] = _short(record.get(key))
+        cells |= _spectrum(record, own)
         for quantity, words in _ESTIMATES.items():
             found = own[own["quantity"] == quantity]
             pair = found[["value", "standard_error"]].iloc[0] if len(found) else None
@@ -70,3 +69,26 @@ def curvature_table(
         index.append((record["network"], record["structure"].replace("_", " "), record["n_rows"]))
     names = ["Network", "Structure", "Rows"]
     return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=names), dtype=object)
+
+
+def _spectrum(record: Mapping[str, Any], eigenvalues: pd.DataFrame) -> dict[str, object]:
+    """Lay out the extreme eigenvalues; of the record where the longer run for them is missing."""
+    top = eigenvalues[(eigenvalues["quantity"] == "eigenvalue") & (eigenvalues["order"] == 1)]
+    low = eigenvalues[eigenvalues["quantity"] == "smallest_node"]
+    largest, smallest = (
+        found["value"].iloc[0] if len(found) else record.get(key)
+        for found, key in ((top, "lambda_max"), (low, "lambda_min"))
+    )
+    indefinite = record.get("indefinite")
+    if None not in (largest, smallest):
+        # One negative Ritz value is a proof, whichever run it is of.
+        indefinite = bool(indefinite or smallest < -ROUNDING * max(largest, -smallest))
+    return {
+        "Largest λ": _short(largest),
+        "Smallest λ seen": _short(smallest),
+        "Indefinite": None if indefinite is None else ("no", "yes")[indefinite],
+    }
+
+
+def _short(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3g}".replace("-", "−")

@@ -38,7 +38,7 @@ def identity_table(identity: pd.DataFrame, labels: Mapping[str, str] | None = No
         label = words.get(row["label"], row["label"])
         cell = cells.setdefault((row["network"], output, row["n"]), {})
         cell[f"per {label}", "mean"] = Measurement(row["mean"], row["standard_error"])
-        cell[f"per {label}", "spread"] = float(f"{row['spread']:.3g}")
+        cell[f"per {label}", "spread"] = Measurement(row["spread"], digits=3)
     keys = list(dict.fromkeys(key for cell in cells.values() for key in cell))
     return pd.DataFrame(
         [[cell.get(key) for key in keys] for cell in cells.values()],

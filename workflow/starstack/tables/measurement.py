@@ -9,8 +9,8 @@ class Measurement:
     r"""A value and its standard error.
 
     ``str`` gives two significant digits of the error, and the value to the same place; numbers
-    far from one get a common power of ten. Without a usable error (NaN or zero) four significant
-    digits of the value are given, and the error is left out or is zero.
+    far from one get a common power of ten. Without a usable error (NaN or zero) `digits`
+    significant digits of the value are given, and the error is left out or is zero.
 
     Examples
     --------
@@ -24,6 +24,7 @@ class Measurement:
 
     value: float
     standard_error: float = float("nan")
+    digits: int = 4
 
     def _parts(self) -> tuple[str, str, int]:
         """Value, error and power of ten, as they are printed."""
@@ -36,7 +37,7 @@ class Measurement:
         value = self.value / 10.0**power
         if not known:
             return (
-                _rounded(value, max(0, _last_place(value, 4))),
+                _rounded(value, max(0, _last_place(value, self.digits))),
                 "0" if self.standard_error == 0 else "",
                 power,
             )

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from starstack.tables.measurement import Measurement
 from starstack.tables.summaries import require_columns
 
 # Columns of the result table, and what a reader sees.
@@ -37,9 +38,9 @@ def certificate_table(certificates: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Runs that differ in the escape only, and met no saddle, are one row. What is the same in
-        all runs is left out, but for start, solver and escape. Gradient norm and smallest
-        eigenvalue are text in two digits, since they span many powers of ten. Null directions are
-        those of minima; a number that was not counted is an empty cell.
+        all runs is left out, but for start, solver and escape. The loss has four digits, gradient
+        norm and smallest eigenvalue are text in two, since they span many powers of ten. Null
+        directions are those of minima; a number that was not counted is an empty cell.
 
     Raises
     ------
@@ -53,6 +54,8 @@ def certificate_table(certificates: pd.DataFrame) -> pd.DataFrame:
     table.loc[table["saddles"] == 0, "escape"] = "–"
     for column in ("gradient_norm", "smallest_eigenvalue"):
         table[column] = [f"{value:.1e}".replace("-", "−") for value in table[column]]
+    table["alpha"] = [f"{value:g}" for value in table["alpha"]]
+    table["loss"] = [Measurement(value) for value in table["loss"]]
     for column in ("null_directions_found", "null_directions_derived"):
         counts = zip(table[column], table["status"], strict=True)
         told = [int(n) if n >= 0 and status == "minimum" else None for n, status in counts]

@@ -9,8 +9,11 @@ _EXPORTS = {
     "cv_plus_intervals": "conformal",
     "fit_intrinsic": "intrinsic",
     "fit_recalibration": "recalibration",
+    "fit_temperature": "temperature",
     "load_budget": "budget",
-    "noise_covariance": "noise_covariance",
+    "monte_carlo_predictive": "classification",
+    "noise_covariance": "noise_propagation",
+    "probit_predictive": "classification",
     "split_conformal_intervals": "conformal",
 }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starstack.data.dataset import Dataset
+from starstack.data.noise_correlation import correlation_of
 from starstack.errors import InputError
 from starstack.networks.heads import make_network
 from starstack.networks.options import TrainingOptions
@@ -293,7 +294,7 @@ def train_variance_network(
         batch_size=options.batch_size,
         block_rows=options.block_rows,
         buffer_rows=options.buffer_rows,
-        noise=Noise(*options.noise_scale) if options.noise else None,
+        noise=Noise(*options.noise_scale, correlation_of(dataset)) if options.noise else None,
     )
     model = make_network(
         build,

@@ -24,7 +24,7 @@ class ErrorBudget:
     names, units : tuple of str, length k
         Labels, and their units ("" for none).
     noise : ndarray of shape (n, k, k)
-        From the noise of the spectrum, see `starstack.uncertainty.noise_covariance`.
+        From the noise of the spectrum, see `starstack.uncertainty.noise_propagation`.
     weights : ndarray of shape (n, k, k)
         From the uncertainty of the weights: a posterior's predictive covariance.
     intrinsic : ndarray of shape (n, k, k)

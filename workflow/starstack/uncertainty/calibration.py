@@ -128,6 +128,7 @@ def calibration_table(
     snr_bins: Sequence[float] = (),
     pit: np.ndarray | None = None,
     log_density: np.ndarray | None = None,
+    joint_pit: np.ndarray | None = None,
     levels: Sequence[float] = LEVELS,
 ) -> pd.DataFrame:
     """Tabulate how predicted covariances agree with errors, by label and signal-to-noise ratio.
@@ -148,6 +149,9 @@ def calibration_table(
         Probability integral transform, and logarithm of the density, of the standardised errors
         where they are not taken to be Gaussian, from
         `starstack.uncertainty.recalibration.Recalibration`.
+    joint_pit : ndarray of shape (n,), optional
+        Probability of the ellipsoid through the errors of each row, where it is not that of a
+        Gaussian, from the same.
     levels : sequence of float
         Probabilities of the central intervals.
 
@@ -173,12 +177,13 @@ def calibration_table(
     k = errors.shape[1]
     pit = stats.norm.cdf(z) if pit is None else pit
     log_density = stats.norm.logpdf(z) if log_density is None else log_density
+    joint_pit = stats.chi2.cdf(squared, k) if joint_pit is None else joint_pit
     rows: list[tuple] = []
     for snr_name, chosen in snr_groups(len(errors), snr, snr_bins).items():
         for column, label in enumerate(names):
             own = (part[chosen, column] for part in (z, sigma, pit, log_density))
             rows += [(label, snr_name, *line, len(chosen)) for line in _of_label(*own, levels)]
-        inner = stats.chi2.cdf(squared[chosen], k)
+        inner = joint_pit[chosen]
         likelihood = 0.5 * (squared[chosen] + determinant[chosen] + k * np.log(2 * np.pi))
         found = [_coverage(level, inner <= level) for level in levels]
         found += [("chi2_per_n", *_mean(squared[chosen] / k)), ("nll", *_mean(likelihood))]

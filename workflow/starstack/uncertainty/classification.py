@@ -1,85 +1,67 @@
-r"""Probabilities of classes that take the uncertainty of the weights into account.
+"""Probabilities of classes that take the uncertainty of the weights into account.
 
-Logits a of a row have a mean and, from a posterior of the weights, a covariance. Of two classes,
-the expected probability is close to the probit approximation (MacKay 1992, Neural Comput. 4, 720)
-
-    E[σ(a)] ≈ σ(a / √(1 + π v / 8)),
-
-which draws probabilities towards 1/2 where the variance v is large. Of more classes, the expected
-softmax is found by drawing logits.
+The logits of a row, what goes into a softmax, have a mean and, from a posterior of the weights, a
+covariance. Expected probabilities are those of the probit approximation, of which
+`starstack.curvature.probit` has the formula and its limits; to any accuracy they are found by
+drawing logits.
 """
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
+from starstack.curvature.probit import probit_logits
 from starstack.errors import InputError
 from starstack.seeds import derive_seed
 
-TINY = 1e-12
+# What tables call the ways to probabilities: at the trained weights, and the two below.
+PLAIN, PROBIT, MONTE_CARLO = "plain", "probit", "Monte Carlo"
 
 
-def binary_logit(probability: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn probabilities of the second class and their variances to first order into logits.
-
-    Parameters
-    ----------
-    probability, variance : ndarray of shape (n,)
-        A sigmoid's output, and the variance that a posterior predicts for it.
-
-    Returns
-    -------
-    logit, variance : ndarray of shape (n,)
-        d logit = dp / (p (1 - p)).
-    """
-    p = np.clip(np.asarray(probability, dtype=float), TINY, 1 - TINY)
-    return np.log(p) - np.log1p(-p), variance / (p * (1 - p)) ** 2
-
-
-def softmax_logits(
-    probabilities: np.ndarray, covariance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turn probabilities and their covariances to first order into logits of mean zero.
-
-    A softmax does not change when a number is added to all logits, so that their mean is free.
+def both_logits(logit: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logits of both classes from that of the second, the first one's being 0.
 
     Parameters
     ----------
-    probabilities : ndarray of shape (n, c)
-    covariance : ndarray of shape (n, c, c)
+    logit : ndarray of shape (n, 1)
+        What goes into a sigmoid.
+    covariance : ndarray of shape (n, 1, 1)
 
     Returns
     -------
-    logits : ndarray of shape (n, c)
-    covariance : ndarray of shape (n, c, c)
-        d logit = dp / p, less the mean over the classes.
-    """
-    p = np.clip(np.asarray(probabilities, dtype=float), TINY, None)
-    logits = np.log(p)
-    n_classes = p.shape[1]
-    centring = np.eye(n_classes) - 1.0 / n_classes
-    slope = centring / p[:, np.newaxis, :]
-    moved = np.matmul(np.matmul(slope, covariance), slope.swapaxes(1, 2))
-    return logits - logits.mean(axis=1, keepdims=True), moved
-
-
-def probit_predictive(logit: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Return expected probabilities of the second class by the probit approximation.
-
-    Parameters
-    ----------
-    logit, variance : ndarray of shape (n,)
-
-    Returns
-    -------
-    ndarray of shape (n,)
+    logits : ndarray of shape (n, 2)
+    covariance : ndarray of shape (n, 2, 2)
 
     Examples
     --------
-    >>> probit_predictive(np.array([2.0, 2.0]), np.array([0.0, 10.0])).round(3).tolist()
+    >>> logits, covariance = both_logits(np.array([[1.5]]), np.array([[[4.0]]]))
+    >>> logits.tolist(), covariance.tolist()
+    ([[0.0, 1.5]], [[[0.0, 0.0], [0.0, 4.0]]])
+    """
+    return np.pad(logit, ((0, 0), (1, 0))), np.pad(covariance, ((0, 0), (1, 0), (1, 0)))
+
+
+def probit_predictive(logits: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return expected softmax probabilities by the probit approximation.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, c)
+    covariance : ndarray of shape (n, c, c)
+
+    Returns
+    -------
+    ndarray of shape (n, c)
+        Rows sum to one.
+
+    Examples
+    --------
+    >>> certain, uncertain = np.zeros((2, 2)), np.diag([0.0, 10.0])
+    >>> logits = np.array([[0.0, 2.0], [0.0, 2.0]])
+    >>> probit_predictive(logits, np.stack([certain, uncertain]))[:, 1].round(3).tolist()
     [0.881, 0.711]
     """
-    _check_variance(variance)
-    return expit(np.asarray(logit, float) / np.sqrt(1 + np.pi * np.asarray(variance, float) / 8))
+    logits, covariance = _checked(logits, covariance)
+    return softmax(probit_logits("categorical", logits, covariance), axis=1)
 
 
 def monte_carlo_predictive(
@@ -102,13 +84,8 @@ def monte_carlo_predictive(
     probabilities, standard_errors : ndarray of shape (n, c)
         Rows of probabilities sum to one. The errors are those of so many independent pairs.
     """
-    logits, covariance = np.asarray(logits, float), np.asarray(covariance, float)
+    logits, covariance = _checked(logits, covariance)
     n, c = logits.shape
-    if covariance.shape != (n, c, c):
-        raise InputError(
-            f"covariance of logits: has shape {covariance.shape}; expected {(n, c, c)}"
-        )
-    _check_variance(np.diagonal(covariance, axis1=1, axis2=2))
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))[:, np.newaxis, :]
     rng = np.random.default_rng(derive_seed(seed, "logits"))
@@ -123,8 +100,16 @@ def monte_carlo_predictive(
     return probabilities / probabilities.sum(axis=1, keepdims=True), np.sqrt(variance)
 
 
-def _check_variance(variance: np.ndarray) -> None:
-    if not (np.isfinite(variance).all() and (np.asarray(variance) >= 0).all()):
+def _checked(logits: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    logits, covariance = np.asarray(logits, float), np.asarray(covariance, float)
+    n, c = logits.shape
+    if covariance.shape != (n, c, c):
+        raise InputError(
+            f"covariance of logits: has shape {covariance.shape}; expected {(n, c, c)}"
+        )
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    if not (np.isfinite(covariance).all() and (variance >= 0).all()):
         raise InputError(
             "variance of logits: holds a number that is negative or not finite; expected 0 or more"
         )
+    return logits, covariance

@@ -4,13 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 
-from starstack.data.dataset import Dataset
-from starstack.errors import InputError
-from starstack.splits.split import Split
-from starstack.stacking.fold_predictions import FoldPredictions
-from starstack.stacking.stored_features import StoredFeatures
 from starstack.uncertainty.budget import ErrorBudget
 from starstack.uncertainty.calibration import (
     calibration_table,
@@ -18,16 +12,13 @@ from starstack.uncertainty.calibration import (
     histogram_table,
     standardised,
 )
-from starstack.uncertainty.intervals import cv_plus, interval_table, sigma_by_snr, split_conformal
+from starstack.uncertainty.conformal_tables import split_conformal_table
 from starstack.uncertainty.intrinsic import fit_intrinsic
-from starstack.uncertainty.labelled_errors import NONE, Predicted, join_predictions, recalibrate
-from starstack.uncertainty.network_rows import draw_rows
+from starstack.uncertainty.labelled_errors import NONE, Predicted, recalibrate
 from starstack.uncertainty.noise_of_rows import RowCovariances
-from starstack.uncertainty.stack_folds import predict_by_folds
 
 FIRST_ORDER, WITHOUT_WEIGHTS = "J Σ Jᵀ + intrinsic", "noise + intrinsic"
 WORDS = {"gaussian": "recalibrated", "student_t": "Student t", "empirical": "empirical law"}
-SPLIT_CONFORMAL, CV_PLUS = "split conformal", "CV+"
 
 
 def network_tables(
@@ -40,6 +31,7 @@ def network_tables(
     n_bins: int,
     names: Sequence[str],
     snr_bins: Sequence[float],
+    seed: int = 0,
 ) -> dict[str, pd.DataFrame]:
     """Judge a network's error bars on its test rows.
 
@@ -57,14 +49,16 @@ def network_tables(
         Labels.
     snr_bins : sequence of float
         Edges of the bins of the signal-to-noise ratio.
+    seed : int
+        Of the calibration rows that conformal intervals are scored with.
 
     Returns
     -------
     dict of str to DataFrame
         ``calibration``, ``error_reliability`` and ``error_histograms``, each with a column
         ``method``: `FIRST_ORDER` and `WITHOUT_WEIGHTS` for what there is without a posterior, the
-        structure (Gaussian) and the structure with the distribution after recalibration, and
-        `SPLIT_CONFORMAL` intervals in units of the first structure's error.
+        structure (Gaussian) and the structure with the distribution after recalibration, and split
+        conformal intervals in units of the first structure's error.
     """
     own, other = noise.of(known.row_id), noise.of(test.row_id)
     covariances = {
@@ -80,7 +74,9 @@ def network_tables(
         name: [] for name in ("calibration", "error_reliability", "error_histograms")
     }
 
-    def judge(method: str, covariance: np.ndarray, pit=None, log_density=None) -> None:
+    def judge(
+        method: str, covariance: np.ndarray, pit=None, log_density=None, joint_pit=None
+    ) -> None:
         found = {
             "calibration": calibration_table(
                 test.errors,
@@ -90,6 +86,7 @@ def network_tables(
                 snr_bins=snr_bins,
                 pit=pit,
                 log_density=log_density,
+                joint_pit=joint_pit,
             ),
             "error_reliability": error_reliability_table(test.errors, covariance, names),
             "error_histograms": histogram_table(test.errors, covariance, names, pit),
@@ -106,12 +103,20 @@ def network_tables(
         stretched = fitted.covariance(of_test, by)
         z = standardised(test.errors, stretched)
         name = f"{method}, {WORDS[distribution]}"
-        judge(name, stretched, fitted.pit(z, by), fitted.log_density(z, by))
+        joint_pit = fitted.joint_pit(test.errors, stretched, by)
+        judge(name, stretched, fitted.pit(z, by), fitted.log_density(z, by), joint_pit)
     if budgets:
-        first = [budget.standard_deviations("total") for budget in next(iter(budgets.values()))]
-        intervals = split_conformal(known.errors, first[0], test.predicted, first[1])
-        table = interval_table(test.observed, intervals, names, snr=test.snr, snr_bins=snr_bins)
-        tables["calibration"].append(table.assign(method=SPLIT_CONFORMAL))
+        conformal = split_conformal_table(
+            known,
+            test,
+            next(iter(budgets.values())),
+            distribution=distribution,
+            n_bins=n_bins,
+            names=names,
+            snr_bins=snr_bins,
+            seed=seed,
+        )
+        tables["calibration"].append(conformal)
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
@@ -153,64 +158,14 @@ def baseline_table(
         by = test.bin_by(of_test)
         stretched = fitted.covariance(of_test, by)
         z = standardised(test.errors, stretched)
-        laws = {"pit": fitted.pit(z, by), "log_density": fitted.log_density(z, by)}
+        laws = {
+            "pit": fitted.pit(z, by),
+            "log_density": fitted.log_density(z, by),
+            "joint_pit": fitted.joint_pit(test.errors, stretched, by),
+        }
         table = calibration_table(test.errors, stretched, names, **arguments, **laws)
         tables.append(table.assign(method=f"{name}, {WORDS[distribution]}"))
     return pd.concat(tables, ignore_index=True)
-
-
-def stack_table(
-    dataset: Dataset,
-    split: Split,
-    features: StoredFeatures,
-    models: Mapping[str, Sequence[FoldPredictions]],
-    meta_learner: BaseEstimator,
-    *,
-    known: tuple[Sequence[Predicted], Sequence[ErrorBudget]],
-    snr_bins: Sequence[float],
-    n_rows: int,
-    seed: int,
-) -> pd.DataFrame:
-    """Judge the CV+ intervals of a stack, in units of a network's error at each row's S/N.
-
-    Parameters
-    ----------
-    dataset, split, features, models, meta_learner
-        See `starstack.uncertainty.stack_folds.predict_by_folds`; rows have ``snr``.
-    known : tuple of (calibration and test Predicted, calibration and test ErrorBudget)
-        Of a network: its error as a function of S/N normalises the residuals.
-    snr_bins : sequence of float
-    n_rows : int
-        Test rows to judge; each interval sorts all residuals.
-    seed : int
-        Which.
-
-    Returns
-    -------
-    DataFrame
-        As `starstack.uncertainty.intervals.interval_table`, with the column ``method``.
-    """
-    folds = predict_by_folds(dataset, split, features, models, meta_learner)
-    (calibration, _), (budget, _) = known
-    if calibration.snr is None:
-        raise InputError("CV+ of the stack: the data have no signal-to-noise ratios")
-    test = np.flatnonzero(split.is_test)
-    some = np.searchsorted(test, draw_rows(test, n_rows, seed))
-    rows = join_predictions(dataset, dataset.row_id[test[some]], folds.test.mean(axis=0)[some])
-    # Finite and above 0: `join_predictions` has seen to it.
-    snr, sigma = dataset.row_values["snr"], budget.standard_deviations("total")
-    observed = dataset.y.reshape(len(dataset.y), -1)[folds.rows]
-    intervals = cv_plus(
-        observed - folds.out_of_fold,
-        folds.fold_of_row,
-        folds.test[:, some],
-        sigma_by_snr(calibration.snr, sigma, snr[folds.rows]),
-        sigma_by_snr(calibration.snr, sigma, rows.snr),
-    )
-    table = interval_table(
-        rows.observed, intervals, dataset.target_names, snr=rows.snr, snr_bins=snr_bins
-    )
-    return table.assign(method=CV_PLUS)
 
 
 def _with_intrinsic(

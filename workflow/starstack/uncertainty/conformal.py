@@ -9,7 +9,9 @@ budget says so (normalised scores: Papadopoulos, Gammerman & Vovk 2008). For mis
 * CV+ (Barber, Candès, Ramdas & Tibshirani 2021, Ann. Stat. 49, 486): no calibration rows, but the
   out-of-fold residuals of all training rows, and the predictions of the models of all folds for
   the new row. Covers with probability at least 1 - 2α - √(2/n) (their Theorem 4 and what follows
-  it), with one row per fold (jackknife+) at least 1 - 2α, and typically 1 - α.
+  it), with one row per fold (jackknife+) at least 1 - 2α, and typically 1 - α. Their proof counts
+  which of two rows has the larger score under the model that saw neither; it holds for scores in
+  units of a σ that is fitted together with that model.
 
 Of the public libraries, MAPIE and crepes do the same. It is the forty lines below that are needed
 of them, without an estimator to wrap: the folds are fitted by other jobs.
@@ -65,7 +67,7 @@ def cv_plus_intervals(
     *,
     alpha: float,
     sigma_of_row: np.ndarray | None = None,
-    sigma: np.ndarray | None = None,
+    sigma_by_fold: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make intervals from out-of-fold residuals.
 
@@ -79,9 +81,10 @@ def cv_plus_intervals(
         Predictions for new rows by the model that did not see fold k.
     alpha : float
         Miscoverage, 0 < α < 1.
-    sigma_of_row, sigma : ndarray of shape (m,) and (n,), optional
-        Predicted errors of training rows, by which their residuals are divided, and of new rows,
-        by which they are multiplied. They must not depend on the observed labels.
+    sigma_of_row, sigma_by_fold : ndarray of shape (m,) and (K, n), optional
+        Predicted errors of training rows, by which their residuals are divided, and of new rows by
+        the model of each fold, by which they are multiplied. Like the predictions, the errors of
+        a fold may depend on the labels of the other folds, and not on its own.
 
     Returns
     -------
@@ -102,8 +105,8 @@ def cv_plus_intervals(
     ([-4.0], [4.0])
     """
     _check_alpha(alpha)
-    if (sigma_of_row is None) != (sigma is None):
-        raise InputError("CV+: got one of sigma_of_row and sigma; give both or neither")
+    if (sigma_of_row is None) != (sigma_by_fold is None):
+        raise InputError("CV+: got one of sigma_of_row and sigma_by_fold; give both or neither")
     m, n_folds = len(residuals), len(predicted_by_fold)
     if len(fold_of_row) != m or not ((fold_of_row >= 0) & (fold_of_row < n_folds)).all():
         raise InputError(
@@ -117,7 +120,7 @@ def cv_plus_intervals(
     if rank > m:
         return lower, upper
     for row in range(n):
-        reach = scores * (1.0 if sigma is None else sigma[row])
+        reach = scores if sigma_by_fold is None else scores * sigma_by_fold[fold_of_row, row]
         centre = predicted_by_fold[fold_of_row, row]
         # ⌊α (m + 1)⌋-th smallest from below is the rank-th from above.
         lower[row] = np.partition(centre - reach, m - rank)[m - rank]
@@ -129,7 +132,7 @@ def cv_plus_guarantee(n_rows: int, n_folds: int, alpha: float) -> float:
     """Return the least probability with which a CV+ interval covers a new row.
 
     1 - 2α - min{2(1 - 1/K) / (n/K + 1), (1 - K/n) / (K + 1)}, of Barber et al. 2021, Theorem 4, for
-    K folds of equal size. It is 1 - 2α with as many folds as rows.
+    K folds of equal size. It is 1 - 2α with as many folds as rows; below zero, nothing is promised.
 
     Examples
     --------
@@ -138,9 +141,9 @@ def cv_plus_guarantee(n_rows: int, n_folds: int, alpha: float) -> float:
     """
     n, k = n_rows, n_folds
     if k == n:
-        return 1 - 2 * alpha
+        return max(1 - 2 * alpha, 0.0)
     excess = min(2 * (1 - 1 / k) / (n / k + 1), (1 - k / n) / (k + 1))
-    return 1 - 2 * alpha - excess
+    return max(1 - 2 * alpha - excess, 0.0)
 
 
 def _rank(n: int, level: float) -> int:

@@ -13,36 +13,28 @@ least B F⁻¹ Bᵀ. For a network of Jacobian J the slope is J Gᵀ, and
     J Σ Jᵀ ≥ (J Gᵀ) F⁻¹ (J Gᵀ)ᵀ
 
 holds for every matrix J: it is the Cauchy–Schwarz inequality of the rows of J Σ^½ and G Σ^{-½}.
+
+The noise is Σ = D R D + diag(s²): the errors of each spectrum on the diagonal of D, correlations R
+of neighbouring pixels that all spectra share (`starstack.data.noise_correlation`; none by default),
+and a scatter s of its own in each pixel, such as that of real spectra about a model of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
+from starstack.data.noise_correlation import NoiseCorrelation
 from starstack.errors import InputError
-from starstack.spectra.apogee import CHIPS, N_PIXELS
-from starstack.spectra.cannon import CannonModel
-from starstack.spectra.simulator import LABELS, NUISANCES, Stars, label_derivatives, synthesise
-
-# What is known of the nuisances before a spectrum is seen: spreads of `draw_stars` about what the
-# labels say. [α/Fe] has two ridges, 0.06 about their mean at a metallicity; the velocity is uniform
-# within ±1 km/s; macroturbulence scatters by a fifth of itself, 0.9 km/s over all stars.
-PRIOR_SPREADS = {
-    "alpha_fe": 0.06,
-    "c_n": 0.12,
-    "v_macro": 0.9,
-    "radial_velocity": 1.0 / np.sqrt(3.0),
-    "tilt_blue": 0.005,
-    "tilt_green": 0.005,
-    "tilt_red": 0.005,
-}
-# Half the distance of the central differences, where those of second order are below 1e-4.
-STEPS = {"alpha_fe": 0.01, "c_n": 0.01, "v_macro": 0.05, "radial_velocity": 0.05}
 
 
-def fisher_information(derivatives: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Return G Σ⁻¹ Gᵀ for independent pixels.
+def fisher_information(
+    derivatives: np.ndarray,
+    errors: np.ndarray,
+    *,
+    correlation: NoiseCorrelation | None = None,
+    scatter: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return G Σ⁻¹ Gᵀ.
 
     Parameters
     ----------
@@ -50,21 +42,40 @@ def fisher_information(derivatives: np.ndarray, errors: np.ndarray) -> np.ndarra
         ∂flux/∂label.
     errors : ndarray of shape (n, p)
         Standard deviations of the noise; infinite where a pixel is masked, which tells nothing.
+    correlation : NoiseCorrelation, optional
+        Of the noise of the pixels, which are independent by default.
+    scatter : ndarray of shape (p,), optional
+        Standard deviation of what else moves each pixel, independent of all others.
 
     Returns
     -------
     ndarray of float64, shape (n, k, k)
+
+    Raises
+    ------
+    InputError
+        If an error is not above 0, or a derivative not finite.
     """
-    with np.errstate(divide="raise"):
-        try:
-            weight = 1.0 / np.asarray(errors, dtype=float)
-        except FloatingPointError:
-            raise InputError(
-                "Cramér–Rao bound: a pixel has the error 0, which would tell everything; give "
-                "errors above 0, infinite where a pixel is masked"
-            ) from None
+    errors = np.asarray(errors, dtype=float)
+    total = errors if scatter is None else np.hypot(errors, scatter)
+    if (wrong := ~((errors >= 0) & (total > 0))).any():
+        raise InputError(
+            f"Cramér–Rao bound: expected errors above 0, got {errors[wrong][0]:g}; mask the pixel "
+            "with an infinite error"
+        )
+    weight = 1.0 / total
     weighted = np.asarray(derivatives, dtype=float) * weight[:, np.newaxis, :]
-    return np.matmul(weighted, weighted.swapaxes(1, 2))
+    if not (finite := np.isfinite(weighted).all(axis=(1, 2))).all():
+        raise InputError(
+            "Cramér–Rao bound: expected finite derivatives, got NaN or infinity in spectrum "
+            f"{np.argmin(finite)}; leave out the spectrum"
+        )
+    if correlation is None:
+        return np.matmul(weighted, weighted.swapaxes(1, 2))
+    share = np.where(np.isfinite(errors), errors, 0.0) * weight
+    return np.stack(
+        [correlation.solve(rows, own) @ rows.T for rows, own in zip(weighted, share, strict=True)]
+    )
 
 
 def cramer_rao_bound(
@@ -73,6 +84,8 @@ def cramer_rao_bound(
     *,
     nuisances: np.ndarray | None = None,
     prior_spreads: Sequence[float] | np.ndarray = (),
+    correlation: NoiseCorrelation | None = None,
+    scatter: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the least covariance of unbiased estimates of the labels.
 
@@ -86,6 +99,8 @@ def cramer_rao_bound(
         ∂flux/∂nuisance, over which is marginalised; without, they are taken as known.
     prior_spreads : sequence of float, length m, or ndarray of shape (n, m)
         Standard deviation of each nuisance before the spectrum is seen; infinite for unknown.
+    correlation, scatter
+        See `fisher_information`.
 
     Returns
     -------
@@ -106,7 +121,7 @@ def cramer_rao_bound(
     k = derivatives.shape[1]
     if nuisances is not None and nuisances.shape[1]:
         derivatives = np.concatenate([derivatives, nuisances], axis=1)
-    information = fisher_information(derivatives, errors)
+    information = fisher_information(derivatives, errors, correlation=correlation, scatter=scatter)
     if extra := derivatives.shape[1] - k:
         spreads = np.broadcast_to(np.asarray(prior_spreads, float), (len(derivatives), extra))
         if not (spreads > 0).all():
@@ -135,7 +150,13 @@ def _inverse(information: np.ndarray) -> np.ndarray:
         ) from None
 
 
-def biased_bound(jacobian: np.ndarray, derivatives: np.ndarray, errors: np.ndarray) -> np.ndarray:
+def biased_bound(
+    jacobian: np.ndarray,
+    derivatives: np.ndarray,
+    errors: np.ndarray,
+    *,
+    correlation: NoiseCorrelation | None = None,
+) -> np.ndarray:
     """Return (J Gᵀ) F⁻¹ (J Gᵀ)ᵀ, the bound of an estimate with the slope of a network.
 
     Parameters
@@ -146,6 +167,8 @@ def biased_bound(jacobian: np.ndarray, derivatives: np.ndarray, errors: np.ndarr
         ∂flux/∂label of all that is unknown, at the same spectra.
     errors : ndarray of shape (n, p)
         Standard deviations of the noise, infinite where a pixel is masked.
+    correlation
+        See `fisher_information`.
 
     Returns
     -------
@@ -153,7 +176,7 @@ def biased_bound(jacobian: np.ndarray, derivatives: np.ndarray, errors: np.ndarr
     """
     good = np.isfinite(errors)[:, np.newaxis, :]
     slope = np.matmul(np.where(good, jacobian, 0.0), derivatives.swapaxes(1, 2)).astype(float)
-    inverse = _inverse(fisher_information(derivatives, errors))
+    inverse = _inverse(fisher_information(derivatives, errors, correlation=correlation))
     return np.matmul(np.matmul(slope, inverse), slope.swapaxes(1, 2))
 
 
@@ -166,159 +189,3 @@ def least_excess(covariance: np.ndarray, bound: np.ndarray) -> np.ndarray:
     sigma = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     unit = sigma[:, :, np.newaxis] * sigma[:, np.newaxis, :]
     return np.linalg.eigvalsh((covariance - bound) / unit)[:, 0]
-
-
-def stars_of(labels: np.ndarray, row_values: Mapping[str, np.ndarray]) -> Stars:
-    """Build the stars of rows of a simulated data set.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n, 3)
-        Targets.
-    row_values : mapping of str to ndarray of shape (n,)
-        With all nuisances, as a simulated data set holds them.
-
-    Raises
-    ------
-    InputError
-        If a nuisance is missing: the data are not simulated.
-    """
-    missing = [name for name in NUISANCES if name not in row_values]
-    if missing:
-        raise InputError(
-            f"Cramér–Rao bound: the data hold no {', '.join(missing)}; the bound is that of the "
-            "simulator, for data of the source simulated-spectra"
-        )
-    return Stars(np.asarray(labels, float), {name: row_values[name] for name in NUISANCES})
-
-
-def nuisance_derivatives(
-    stars: Stars, names: Sequence[str] = NUISANCES, *, pixels: slice | np.ndarray | None = None
-) -> np.ndarray:
-    """Differentiate simulated spectra with respect to nuisances.
-
-    By central differences; for the tilts of the continuum, which are linear, exactly.
-
-    Parameters
-    ----------
-    stars : Stars
-    names : sequence of str
-        Some of `starstack.spectra.simulator.NUISANCES`.
-    pixels : slice or ndarray of int, optional
-        Which of the 7214 pixels; all by default.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, len(names), p)
-    """
-    unknown = [name for name in names if name not in NUISANCES]
-    if unknown:
-        raise InputError(f"nuisance: is {unknown[0]!r}; expected some of {', '.join(NUISANCES)}")
-    chosen = slice(None) if pixels is None else pixels
-    shape = (len(stars), len(names), len(np.arange(N_PIXELS)[chosen]))
-    result = np.zeros(shape)
-    for number, name in enumerate(names):
-        if name.startswith("tilt_"):
-            result[:, number] = _tilt_derivative(stars, name.removeprefix("tilt_"), chosen)
-            continue
-        step = STEPS[name]
-        # Macroturbulence cannot be negative: the difference is one-sided below the step.
-        low = np.minimum(step, stars.nuisances[name]) if name == "v_macro" else step
-        ends = [
-            synthesise(_moved(stars, name, by), pixels=pixels) for by in (step, -np.asarray(low))
-        ]
-        width = np.broadcast_to(np.asarray(low, float) + step, len(stars))
-        result[:, number] = (ends[0] - ends[1]) / width[:, np.newaxis]
-    return result
-
-
-def _moved(stars: Stars, name: str, by: float | np.ndarray) -> Stars:
-    return replace(stars, nuisances=stars.nuisances | {name: stars.nuisances[name] + by})
-
-
-def _tilt_derivative(stars: Stars, chip: str, chosen: slice | np.ndarray) -> np.ndarray:
-    span = CHIPS[chip]
-    along = np.zeros(N_PIXELS)
-    along[span] = np.linspace(-1.0, 1.0, span.stop - span.start)
-    flat = np.zeros(len(stars))
-    untilted = replace(stars, nuisances=stars.nuisances | {f"tilt_{chip}": flat})
-    return synthesise(untilted, pixels=chosen) * along[chosen]
-
-
-def simulator_bound(
-    stars: Stars,
-    errors: np.ndarray,
-    *,
-    pixels: slice | np.ndarray | None = None,
-    marginalise: Sequence[str] = (),
-    prior_spreads: Mapping[str, float] = PRIOR_SPREADS,
-    block_rows: int = 256,
-    progress: Callable[[int], None] | None = None,
-) -> np.ndarray:
-    """Return the Cramér–Rao bound of simulated stars at their own noise.
-
-    Parameters
-    ----------
-    stars : Stars
-    errors : ndarray of shape (n, p)
-        Standard deviations of the noise of the given pixels, infinite where masked.
-    pixels : slice or ndarray of int, optional
-        Which of the 7214 pixels; all by default.
-    marginalise : sequence of str
-        Nuisances that are not known; by default all are ("known physics").
-    prior_spreads : mapping of str to float
-        What is known of them before.
-    block_rows : int
-        Stars in memory at once.
-    progress : callable of int, optional
-        Told how many stars are done.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, 3, 3)
-        For Teff in K, log g in dex and [Fe/H] in dex.
-    """
-    bounds = np.empty((len(stars), len(LABELS), len(LABELS)))
-    for start in range(0, len(stars), block_rows):
-        rows = slice(start, start + block_rows)
-        block = stars[rows]
-        nuisances = None
-        if marginalise:
-            nuisances = nuisance_derivatives(block, marginalise, pixels=pixels)
-        bounds[rows] = cramer_rao_bound(
-            label_derivatives(block, pixels=pixels),
-            errors[rows],
-            nuisances=nuisances,
-            prior_spreads=[prior_spreads[name] for name in marginalise],
-        )
-        if progress is not None:
-            progress(min(start + block_rows, len(stars)))
-    return bounds
-
-
-def cannon_derivatives(
-    model: CannonModel, labels: np.ndarray, kept: np.ndarray | slice = slice(None)
-) -> np.ndarray:
-    """Differentiate the spectra of a quadratic model with respect to its labels, in closed form.
-
-    Parameters
-    ----------
-    model : CannonModel
-    labels : ndarray of shape (n, 4)
-    kept : slice or ndarray of int
-        Which pixels.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, 4, p)
-        ∂f/∂ℓᵢ = cᵢ + Σⱼ (1 + δᵢⱼ) cᵢⱼ dⱼ.
-    """
-    d = np.asarray(labels, dtype=float) - model.baseline
-    k = d.shape[1]
-    coeffs = model.coeffs[:, kept].astype(float)
-    result = np.tile(coeffs[1 : 1 + k], (len(d), 1, 1))
-    for (i, j), term in zip(zip(*np.triu_indices(k), strict=True), coeffs[1 + k :], strict=True):
-        # For i = j both lines count: the derivative of d² is 2 d.
-        result[:, i] += np.outer(d[:, j], term)
-        result[:, j] += np.outer(d[:, i], term)
-    return result

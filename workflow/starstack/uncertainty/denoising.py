@@ -1,67 +1,50 @@
 """Spectra with most of their noise taken out, to ask what a network does about the noise there.
 
-Spectra of stars vary along few directions. The principal components of training spectra, with the
-variance λ of each, are a Gaussian prior x = μ + C a, a ~ N(0, diag λ); the coefficients of a noisy
-spectrum with errors σ are then those of a Wiener filter,
-
-    â = (C diag(σ⁻²) Cᵀ + diag(λ⁻¹))⁻¹ C diag(σ⁻²) (x - μ),
-
-(Wiener filtering with a principal-component prior; Rybicki & Press 1992, ApJ 398, 169). Masked
-pixels weigh nothing and keep the value that the network sees there.
+The principal components of training spectra are a prior of noiseless ones; what it makes of a noisy
+spectrum is found by `starstack.spectra.prior`.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
+from starstack.data.noise_correlation import NoiseCorrelation
 from starstack.errors import InputError
+from starstack.spectra.prior import SpectrumPrior
 
 
-@dataclass(frozen=True, eq=False)
-class SpectrumPrior:
-    """A Gaussian prior of noiseless spectra.
+def denoise(
+    prior: SpectrumPrior,
+    spectra: np.ndarray,
+    errors: np.ndarray,
+    correlation: NoiseCorrelation | None = None,
+) -> np.ndarray:
+    """Return the most probable noiseless spectra; masked pixels keep what the network sees there.
 
-    Attributes
+    Parameters
     ----------
-    mean : ndarray of shape (p,)
-    components : ndarray of shape (m, p)
-        Orthonormal rows.
-    variance : ndarray of shape (m,)
-        Of the coefficients.
+    prior : SpectrumPrior
+    spectra : ndarray of shape (n, p)
+    errors : ndarray of shape (n, p)
+        Standard deviations of the noise; infinite where a pixel is masked.
+    correlation : NoiseCorrelation, optional
+        Of the noise of the pixels, which are independent by default.
+
+    Returns
+    -------
+    ndarray of shape (n, p)
+        In the type of `spectra`.
     """
-
-    mean: np.ndarray
-    components: np.ndarray
-    variance: np.ndarray
-
-    def denoise(self, spectra: np.ndarray, errors: np.ndarray) -> np.ndarray:
-        """Return the most probable noiseless spectra.
-
-        Parameters
-        ----------
-        spectra : ndarray of shape (n, p)
-        errors : ndarray of shape (n, p)
-            Standard deviations of the noise; infinite where a pixel is masked.
-
-        Returns
-        -------
-        ndarray of shape (n, p)
-            In the type of `spectra`.
-        """
-        good = np.isfinite(errors) & (errors > 0)
-        weight = np.where(good, 1.0 / np.where(good, errors, 1.0), 0.0).astype(spectra.dtype)
-        components = self.components.astype(spectra.dtype)
-        off = (spectra - self.mean.astype(spectra.dtype)) * weight
-        result = np.empty_like(spectra)
-        for row in range(len(spectra)):
-            weighted = components * weight[row]
-            information = (weighted @ weighted.T).astype(float) + np.diag(1.0 / self.variance)
-            result[row] = self.mean + np.linalg.solve(information, weighted @ off[row]) @ components
-        return np.where(good, result, spectra)
+    good = np.isfinite(errors) & (errors > 0)
+    weight = np.where(good, 1.0 / np.where(good, errors, 1.0), 0.0)
+    return np.where(good, prior.expected(spectra, weight, correlation), spectra)
 
 
 def fit_prior(
-    spectra: np.ndarray, errors: np.ndarray | None = None, *, n_components: int = 60, seed: int = 0
+    spectra: np.ndarray,
+    errors: np.ndarray | None = None,
+    *,
+    n_components: int = 60,
+    seed: int = 0,
+    correlation: NoiseCorrelation | None = None,
 ) -> SpectrumPrior:
     """Learn a prior of spectra from training rows.
 
@@ -75,6 +58,8 @@ def fit_prior(
         At most; components below the noise are left out.
     seed : int
         Of the randomised decomposition.
+    correlation : NoiseCorrelation, optional
+        Of that noise, whose pixels are independent by default.
 
     Raises
     ------
@@ -92,13 +77,22 @@ def fit_prior(
     )
     variance = singular.astype(float) ** 2 / (len(spectra) - 1)
     if errors is not None:
-        noise = np.where(np.isfinite(errors), errors, 0).astype(float) ** 2
-        variance = variance - np.einsum(
-            "mp,p->m", components.astype(float) ** 2, noise.mean(axis=0)
-        )
+        variance = variance - _noise_of(components.astype(float), errors, correlation)
     kept = variance > 1e-12 * max(float(variance.max()), 0.0)
     if not kept.any():
         raise InputError(
             "denoising: the spectra vary no more than their noise; learn from brighter ones"
         )
     return SpectrumPrior(mean, components[kept].astype(float), variance[kept])
+
+
+def _noise_of(
+    components: np.ndarray, errors: np.ndarray, correlation: NoiseCorrelation | None
+) -> np.ndarray:
+    """Return the variance of the noise along components, mean over spectra, shape (m,)."""
+    error = np.where(np.isfinite(errors), errors, 0).astype(float)
+    found = np.einsum("mp,p->m", components**2, (error**2).mean(axis=0))
+    for lag, band in enumerate(() if correlation is None else correlation.band[1:], start=1):
+        shared = band[:-lag] * (error[:, :-lag] * error[:, lag:]).mean(axis=0)
+        found += 2 * np.einsum("mp,mp,p->m", components[:, :-lag], components[:, lag:], shared)
+    return found

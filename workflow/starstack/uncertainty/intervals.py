@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from starstack.metrics.reliability import wilson_standard_error
-from starstack.uncertainty.calibration import COLUMNS, LEVELS, snr_groups
+from starstack.uncertainty.calibration import ALL_ROWS, COLUMNS, LEVELS, snr_groups
 from starstack.uncertainty.conformal import cv_plus_intervals, split_conformal_intervals
 
 Intervals = dict[float, tuple[np.ndarray, np.ndarray]]
@@ -19,6 +19,7 @@ def interval_table(
     *,
     snr: np.ndarray | None = None,
     snr_bins: Sequence[float] = (),
+    guarantee: Mapping[float, float] | None = None,
 ) -> pd.DataFrame:
     """Tabulate how many observed values intervals hold, and how wide they are.
 
@@ -31,12 +32,15 @@ def interval_table(
         Labels.
     snr, snr_bins
         As for `starstack.uncertainty.calibration.calibration_table`.
+    guarantee : mapping of float to float, optional
+        The least coverage of each probability that was proved, on average over rows.
 
     Returns
     -------
     DataFrame
         The columns of `calibration_table`: ``coverage_<percent>``, and ``sharpness``, the root
-        mean square of half the interval of 68 % (the standard deviation, were errors Gaussian).
+        mean square of half the interval of 68 % (the standard deviation, were errors Gaussian);
+        and ``guarantee``, beside the coverage of all rows, NaN elsewhere.
 
     Examples
     --------
@@ -54,11 +58,12 @@ def interval_table(
                 low, high = lower[chosen, column], upper[chosen, column]
                 share = float(np.mean((values >= low) & (values <= high)))
                 error = float(wilson_standard_error(np.array([share]), np.array([n]))[0])
-                rows.append((label, group, f"coverage_{100 * level:g}", share, error, n))
+                least = (guarantee or {}).get(level, np.nan) if group == ALL_ROWS else np.nan
+                rows.append((label, group, f"coverage_{100 * level:g}", share, error, n, least))
                 if level == 0.68:
                     width = float(np.sqrt(np.mean(((high - low) / 2) ** 2)))
-                    rows.append((label, group, "sharpness", width, float("nan"), n))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+                    rows.append((label, group, "sharpness", width, float("nan"), n, np.nan))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "guarantee"])
 
 
 def split_conformal(
@@ -97,7 +102,7 @@ def cv_plus(
     fold_of_row: np.ndarray,
     predicted_by_fold: np.ndarray,
     sigma_of_row: np.ndarray,
-    sigma: np.ndarray,
+    sigma_by_fold: np.ndarray,
     levels: Sequence[float] = LEVELS,
 ) -> Intervals:
     """Make intervals from out-of-fold residuals, label by label.
@@ -108,7 +113,7 @@ def cv_plus(
         Of training rows: observed minus predicted out of fold, and what they are divided by.
     fold_of_row : ndarray of int, shape (m,)
     predicted_by_fold : ndarray of shape (K, n, k)
-    sigma : ndarray of shape (n, k)
+    sigma_by_fold : ndarray of shape (K, n, k)
         What the intervals are multiplied by.
     levels : sequence of float
     """
@@ -121,44 +126,13 @@ def cv_plus(
                     predicted_by_fold[:, :, c],
                     alpha=1 - level,
                     sigma_of_row=sigma_of_row[:, c],
-                    sigma=sigma[:, c],
+                    sigma_by_fold=sigma_by_fold[:, :, c],
                 )
                 for c in range(residuals.shape[1])
             ]
         )
         for level in levels
     }
-
-
-def sigma_by_snr(
-    known_snr: np.ndarray, known_sigma: np.ndarray, snr: np.ndarray, *, n_bins: int = 20
-) -> np.ndarray:
-    """Read off predicted errors at other signal-to-noise ratios.
-
-    The median of each of `n_bins` bins of equally many rows, linear in the logarithms between
-    them. It depends on no observed label.
-
-    Parameters
-    ----------
-    known_snr : ndarray of shape (m,)
-    known_sigma : ndarray of shape (m, k)
-    snr : ndarray of shape (n,)
-
-    Returns
-    -------
-    ndarray of shape (n, k)
-
-    Examples
-    --------
-    >>> ratios = np.geomspace(10, 1000, 200)
-    >>> sigma_by_snr(ratios, 1 / ratios[:, None], np.array([100.0])).round(4).tolist()
-    [[0.01]]
-    """
-    parts = np.array_split(np.argsort(known_snr, kind="stable"), min(n_bins, len(known_snr)))
-    middle = np.array([np.median(np.log(known_snr[part])) for part in parts])
-    typical = np.array([np.median(np.log(known_sigma[part]), axis=0) for part in parts])
-    columns = [np.interp(np.log(snr), middle, column) for column in typical.T]
-    return np.exp(np.stack(columns, axis=1))
 
 
 def _stacked(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -109,7 +109,8 @@ def budget_table(
     DataFrame
         ``row_id``, ``output``, ``unit``, ``snr`` (NaN where unknown), ``observed``,
         ``predicted``, the standard deviations ``noise``, ``weights``, ``intrinsic`` and
-        ``total``, ``half_width_68`` and ``half_width_95`` of the recalibrated intervals, and
+        ``total``, ``recalibrated``, which is the total times the factor of the recalibration,
+        ``half_width_68`` and ``half_width_95`` of the recalibrated intervals, and
         ``correlation_<label>``.
     """
     n, k = rows.predicted.shape
@@ -125,7 +126,9 @@ def budget_table(
         table.insert(3 + at, name, values)
     at = table.columns.get_loc("total") + 1
     by = rows.bin_by(budget.total)
-    for number, level in enumerate(LEVELS):
+    stretched = np.diagonal(recalibration.covariance(budget.total, by), axis1=1, axis2=2)
+    table.insert(at, "recalibrated", np.sqrt(stretched).reshape(-1))
+    for number, level in enumerate(LEVELS, start=1):
         half = recalibration.half_widths(budget.total, by, level)
         table.insert(at + number, f"half_width_{100 * level:g}", half.reshape(-1))
     return table

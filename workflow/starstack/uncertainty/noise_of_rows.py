@@ -8,12 +8,14 @@ from os import PathLike
 import numpy as np
 
 from starstack.data.dataset import Dataset
+from starstack.data.noise_correlation import correlation_of
 from starstack.errors import InputError
 from starstack.networks.persistence import FittedNetwork
 from starstack.networks.streaming import iter_blocks
-from starstack.uncertainty.denoising import SpectrumPrior, fit_prior
+from starstack.spectra.prior import SpectrumPrior
+from starstack.uncertainty.denoising import denoise, fit_prior
 from starstack.uncertainty.network_rows import draw_rows
-from starstack.uncertainty.noise_covariance import functions_of, noise_covariance
+from starstack.uncertainty.noise_propagation import functions_of, noise_covariance
 from starstack.uncertainty.row_arrays import read_row_arrays, write_row_arrays
 
 logger = logging.getLogger(__name__)
@@ -73,7 +75,13 @@ def prior_of_rows(
     known = dataset.X_noiseless is not None
     spectra = np.concatenate(list(iter_blocks(dataset.X_noiseless if known else dataset.X, drawn)))
     errors = None if known else np.concatenate(list(iter_blocks(dataset.X_error, drawn)))
-    return fit_prior(spectra, errors, n_components=n_components, seed=seed)
+    return fit_prior(
+        spectra,
+        errors,
+        n_components=n_components,
+        seed=seed,
+        correlation=correlation_of(dataset),
+    )
 
 
 def noise_of_rows(
@@ -100,7 +108,7 @@ def noise_of_rows(
     fit_rows : ndarray of int
         Rows that the network was fitted to; from them the prior for denoising is learnt.
     method, n_draws
-        See `starstack.uncertainty.noise_covariance.noise_covariance`.
+        See `starstack.uncertainty.noise_propagation.noise_covariance`.
     n_components : int
         Of the prior; 0 draws noise about the observed spectra.
     seed : int
@@ -114,11 +122,11 @@ def noise_of_rows(
     prior = None
     if n_components:
         prior = prior_of_rows(dataset, fit_rows, n_components=n_components, seed=seed)
-    functions = functions_of(network)
+    functions, correlation = functions_of(network), correlation_of(dataset)
     parts, plain, done = [], [], 0
     tables = (iter_blocks(table, rows, BLOCK_ROWS) for table in (dataset.X, dataset.X_error))
     for spectra, errors in zip(*tables, strict=True):
-        reference = spectra if prior is None else prior.denoise(spectra, errors)
+        reference = spectra if prior is None else denoise(prior, spectra, errors, correlation)
         parts.append(
             noise_covariance(
                 functions,
@@ -127,11 +135,15 @@ def noise_of_rows(
                 method=method,
                 reference=reference,
                 n_draws=n_draws,
+                correlation=correlation,
                 seed=seed,
                 first_row=done,
             )
         )
-        plain.append(noise_covariance(functions, spectra, errors, method="jacobian"))
+        first_order = noise_covariance(
+            functions, spectra, errors, method="jacobian", correlation=correlation
+        )
+        plain.append(first_order)
         done += len(spectra)
         logger.info("noise: %d of %d rows", done, len(rows))
     return RowCovariances(row_id, np.concatenate(parts), np.concatenate(plain))

@@ -8,7 +8,8 @@ predicted error), with what they should be. Two corrections come of it:
   22, 5540). It leaves the correlations of the labels as they are: C becomes D C D;
 * a distribution of z/factor (`starstack.uncertainty.error_distributions`): the residual scatter of
   a network has heavier tails than a Gaussian, so that the right variance gives 68 % intervals that
-  are too wide.
+  are too wide. All labels of a row together have a law of their own, of eᵀ (D C D)⁻¹ e
+  (`starstack.uncertainty.joint_distributions`).
 """
 
 from collections.abc import Sequence
@@ -18,13 +19,18 @@ import numpy as np
 import pandas as pd
 
 from starstack.errors import InputError
-from starstack.uncertainty.calibration import check_covariance, standardised
+from starstack.uncertainty.calibration import (
+    check_covariance,
+    squared_mahalanobis,
+    standardised,
+)
 from starstack.uncertainty.error_distributions import (
     ErrorDistribution,
     Gaussian,
     StudentT,
     fit_distribution,
 )
+from starstack.uncertainty.joint_distributions import ChiSquared, JointLaw, fit_joint_law
 
 # The factor of fewer rows has a standard error above 7 %.
 MIN_ROWS = 100
@@ -44,12 +50,15 @@ class Recalibration:
         Of the standardised errors after the factor, by bin and label.
     n : ndarray of int, shape (m,)
         Rows behind each bin.
+    joint : tuple of JointLaw
+        Of the squared distances of all labels together, after the factors, by bin.
     """
 
     edges: np.ndarray
     factors: np.ndarray
     distributions: tuple[tuple[ErrorDistribution, ...], ...]
     n: np.ndarray
+    joint: tuple[JointLaw, ...]
 
     def bins(self, by: np.ndarray) -> np.ndarray:
         """Return the bin of each row; what lies beyond the fitted rows counts to the last one."""
@@ -67,6 +76,23 @@ class Recalibration:
     def log_density(self, z: np.ndarray, by: np.ndarray) -> np.ndarray:
         """Return the log density of errors over stretched deviations."""
         return self._apply(lambda law, values: law.log_density(values), z, by)
+
+    def joint_pit(self, errors: np.ndarray, stretched: np.ndarray, by: np.ndarray) -> np.ndarray:
+        """Return the probability of the ellipsoid through the errors of each row, shape (n,).
+
+        Parameters
+        ----------
+        errors : ndarray of shape (n, k)
+        stretched : ndarray of shape (n, k, k)
+            From `covariance`.
+        by : ndarray of shape (n,)
+            What the bins are of.
+        """
+        squared, bins = squared_mahalanobis(errors, stretched), self.bins(by)
+        result = np.empty(len(squared))
+        for number, law in enumerate(self.joint):
+            result[bins == number] = law.cdf(squared[bins == number])
+        return result
 
     def half_widths(self, covariance: np.ndarray, by: np.ndarray, level: float) -> np.ndarray:
         """Return half the central interval of a probability, shape (n, k), in units of the labels.
@@ -110,7 +136,10 @@ def _dof(law: ErrorDistribution) -> float:
 
 def identity(k: int) -> Recalibration:
     """Return the recalibration that changes nothing."""
-    return Recalibration(np.empty(0), np.ones((1, k)), ((Gaussian(),) * k,), np.zeros(1, int))
+    laws = ((Gaussian(),) * k,)
+    return Recalibration(
+        np.empty(0), np.ones((1, k)), laws, np.zeros(1, int), joint=(ChiSquared(k),)
+    )
 
 
 def fit_recalibration(
@@ -178,7 +207,7 @@ def fit_recalibration(
     edges, bins = edges[used[:-1]] if len(used) > 1 else edges[:0], np.searchsorted(used, bins)
     z = standardised(errors, covariance)
     factors = np.ones((len(used), k))
-    laws = []
+    laws, joint = [], []
     for number in range(len(used)):
         inside = z[bins == number]
         if scale:
@@ -188,4 +217,7 @@ def fit_recalibration(
                 fit_distribution(distribution, inside[:, c] / factors[number, c]) for c in range(k)
             )
         )
-    return Recalibration(edges, factors, tuple(laws), np.bincount(bins))
+        stretch = np.outer(factors[number], factors[number])
+        squared = squared_mahalanobis(errors[bins == number], covariance[bins == number] * stretch)
+        joint.append(fit_joint_law(distribution, squared, k))
+    return Recalibration(edges, factors, tuple(laws), np.bincount(bins), tuple(joint))

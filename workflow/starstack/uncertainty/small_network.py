@@ -51,6 +51,7 @@ def components_of(dataset: Dataset, rows: np.ndarray, *, seed: int) -> Dataset:
         X_error=None,
         X_noiseless=None,
         wavelength=None,
+        noise_correlation=None,
         row_values={},
         table_sha256={},
     )

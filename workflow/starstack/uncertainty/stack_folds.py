@@ -2,8 +2,9 @@
 
 The stack of fold k has the base models that did not see fold k, and a meta-learner that was fitted
 to the out-of-fold predictions of the other folds. Those predictions come from base models of which
-each saw fold k, so a trace of it is left in the weights of the meta-learner: the guarantee of CV+
-holds for the base models, and for the stack up to that trace.
+each saw fold k, so a trace of it is left in the weights of the meta-learner, and in a scale that is
+learnt from the errors of the other folds: the guarantee of CV+ holds for the base models, and for
+the stack up to that trace.
 """
 
 from collections.abc import Mapping, Sequence

@@ -19,6 +19,9 @@ polynomial in r for a polynomial f; two nodes of Gauss and Legendre are exact up
 the Hermite expansion. It needs few draws, since a Jacobian varies less than a prediction does: the
 three Jacobians of one draw, which cost twelve predictions, scatter as 30 to 60 predictions do.
 
+The noise of pixels may be correlated: Σ = D R D, with the errors of each row on the diagonal of D
+and a band R of correlations (`starstack.data.noise_correlation`) that all rows share.
+
 All methods draw about a *reference*: the noisy spectrum itself, which has its noise twice then, or
 better one from which the noise was taken (`starstack.uncertainty.denoising`).
 """
@@ -28,6 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from starstack.data.noise_correlation import NoiseCorrelation
 from starstack.errors import InputError
 from starstack.seeds import derive_seed
 
@@ -88,63 +92,85 @@ def functions_of(network: object, batch_size: int = BATCH_ROWS) -> Network:
 
 
 def propagate(
-    jacobian: np.ndarray, error: np.ndarray, other: np.ndarray | None = None
+    jacobian: np.ndarray,
+    error: np.ndarray,
+    other: np.ndarray | None = None,
+    *,
+    correlation: NoiseCorrelation | None = None,
 ) -> np.ndarray:
-    """Return J diag(σ²) Kᵀ, shape (n, k, k); with J alone, K = J.
+    """Return J Σ Kᵀ, shape (n, k, k); with J alone, K = J.
 
     Parameters
     ----------
     jacobian, other : ndarray of shape (n, k, p)
     error : ndarray of shape (n, p)
         Standard deviations; where one is infinite, the pixel is masked and contributes nothing.
+    correlation : NoiseCorrelation, optional
+        Of the noise of the pixels; they are independent by default, Σ = diag(σ²).
     """
     error = np.where(np.isfinite(error), error, 0)[:, np.newaxis, :]
     left, right = jacobian * error, (jacobian if other is None else other) * error
+    if correlation is not None:
+        left = correlation.multiply(left)
     return np.matmul(left, right.swapaxes(1, 2)).astype(float)
 
 
-def _plain(
-    network: Network, reference: Rows, error: Rows, draws: "Draws", n_draws: int
-) -> np.ndarray:
-    return propagate(network.jacobian(reference), error)
+@dataclass(frozen=True, eq=False)
+class RowNoise:
+    """The noise of some rows.
+
+    Attributes
+    ----------
+    error : ndarray of shape (n, p)
+        Standard deviations; zero where a pixel is masked.
+    correlation : NoiseCorrelation or None
+    draw : callable
+        Draws noise of unit variance, shape (n, p).
+    """
+
+    error: Rows
+    correlation: NoiseCorrelation | None
+    draw: Callable[[], Rows]
+
+    def carry(self, jacobian: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
+        """Return J Σ Kᵀ, see `propagate`."""
+        return propagate(jacobian, self.error, other, correlation=self.correlation)
 
 
-def _mean_jacobian(
-    network: Network, reference: Rows, error: Rows, draws: "Draws", n_draws: int
-) -> np.ndarray:
-    mean = sum(network.jacobian(reference + error * draws()) for _ in range(n_draws)) / n_draws
-    return propagate(mean, error)
+def _plain(network: Network, reference: Rows, noise: RowNoise, n_draws: int) -> np.ndarray:
+    return noise.carry(network.jacobian(reference))
 
 
-def _monte_carlo(
-    network: Network, reference: Rows, error: Rows, draws: "Draws", n_draws: int
-) -> np.ndarray:
+def _mean_jacobian(network: Network, reference: Rows, noise: RowNoise, n_draws: int) -> np.ndarray:
+    jacobians = (network.jacobian(reference + noise.error * noise.draw()) for _ in range(n_draws))
+    return noise.carry(sum(jacobians) / n_draws)
+
+
+def _monte_carlo(network: Network, reference: Rows, noise: RowNoise, n_draws: int) -> np.ndarray:
     if n_draws < 2:
         raise InputError(f"noise covariance: monte_carlo has {n_draws} draw; give 2 or more")
     labels = []
     for start in range(0, n_draws, STACKED_DRAWS):
         count = min(STACKED_DRAWS, n_draws - start)
-        noisy = np.concatenate([reference + error * draws() for _ in range(count)])
+        noisy = np.concatenate([reference + noise.error * noise.draw() for _ in range(count)])
         labels.append(network.predict(noisy).reshape(count, len(reference), -1))
     labels = np.concatenate(labels)
     off = labels - labels.mean(axis=0)
     return np.einsum("rni,rnj->nij", off, off) / (n_draws - 1)
 
 
-def _two_jacobians(
-    network: Network, reference: Rows, error: Rows, draws: "Draws", n_draws: int
-) -> np.ndarray:
-    total, mean = 0.0, 0.0
+def _two_jacobians(network: Network, reference: Rows, noise: RowNoise, n_draws: int) -> np.ndarray:
+    total, mean, error = 0.0, 0.0, noise.error
     for _ in range(n_draws):
-        first, fresh = draws(), draws()
+        first, fresh = noise.draw(), noise.draw()
         one = network.jacobian(reference + error * first)
         correlated = (node * first + np.sqrt(1 - node**2) * fresh for node in NODES)
-        other = sum(network.jacobian(reference + error * noise) for noise in correlated)
-        total = total + propagate(one, error, other / len(NODES))
+        other = sum(network.jacobian(reference + error * each) for each in correlated)
+        total = total + noise.carry(one, other / len(NODES))
         mean = mean + one + other
     estimate = (total + total.swapaxes(1, 2)) / (2 * n_draws)
     mean = mean / ((1 + len(NODES)) * n_draws)
-    return at_least(estimate, FLOOR * propagate(mean, error))
+    return at_least(estimate, FLOOR * noise.carry(mean))
 
 
 def at_least(matrices: np.ndarray, floor: np.ndarray) -> np.ndarray:
@@ -172,8 +198,7 @@ def at_least(matrices: np.ndarray, floor: np.ndarray) -> np.ndarray:
     return result
 
 
-Draws = Callable[[], np.ndarray]
-METHODS: dict[str, Callable[[Network, Rows, Rows, Draws, int], np.ndarray]] = {
+METHODS: dict[str, Callable[[Network, Rows, RowNoise, int], np.ndarray]] = {
     "jacobian": _plain,
     "mean_jacobian": _mean_jacobian,
     "monte_carlo": _monte_carlo,
@@ -190,6 +215,7 @@ def noise_covariance(
     method: str = "two_jacobians",
     reference: np.ndarray | None = None,
     n_draws: int | None = None,
+    correlation: NoiseCorrelation | None = None,
     seed: int = 0,
     first_row: int = 0,
 ) -> np.ndarray:
@@ -212,6 +238,8 @@ def noise_covariance(
         Spectra about which noise is drawn; the observed ones by default.
     n_draws : int, optional
         How often noise is drawn, by default as in `DEFAULT_DRAWS`.
+    correlation : NoiseCorrelation, optional
+        Of the noise of the pixels, which are independent by default.
     seed, first_row : int
         Each row draws from a stream of its own, of the seed and its number, which starts at
         `first_row`: blocks of a data set may be of any size.
@@ -224,7 +252,8 @@ def noise_covariance(
     Raises
     ------
     InputError
-        If the method is unknown, shapes do not agree, or there are no draws.
+        If the method is unknown, shapes do not agree, there are no draws, or an error is negative
+        or not a number.
 
     Examples
     --------
@@ -250,22 +279,30 @@ def noise_covariance(
                 f"noise covariance: {name} have shape {other.shape}; expected {spectra.shape}, "
                 "that of the spectra"
             )
+    if not (errors >= 0).all():
+        raise InputError(
+            "noise covariance: expected errors of 0 or above, got "
+            f"{errors[~(errors >= 0)][0]:g}; mask the pixel with an infinite error"
+        )
     sigma = np.where(np.isfinite(errors), errors, 0).astype(spectra.dtype)
     blocks = []
     for start in range(0, len(spectra), BATCH_ROWS):
         rows = slice(start, min(start + BATCH_ROWS, len(spectra)))
-        draws = _draws(sigma[rows], seed, first_row + start)
-        blocks.append(METHODS[method](network, reference[rows], sigma[rows], draws, n_draws))
+        noise = row_noise(sigma[rows], correlation, seed, first_row + start)
+        blocks.append(METHODS[method](network, reference[rows], noise, n_draws))
     return np.concatenate(blocks)
 
 
-def _draws(sigma: np.ndarray, seed: int, first_row: int) -> Draws:
-    """Give a function that draws standard normal numbers, for each row from a stream of its own."""
+def row_noise(
+    sigma: np.ndarray, correlation: NoiseCorrelation | None, seed: int, first_row: int
+) -> RowNoise:
+    """Give noise that each row draws from a stream of its own."""
     root = derive_seed(seed, "noise of error bars")
     streams = [np.random.default_rng([root, first_row + row]) for row in range(len(sigma))]
     kind = np.float64 if sigma.dtype == np.float64 else np.float32
 
     def draw() -> np.ndarray:
-        return np.stack([stream.standard_normal(sigma.shape[1], dtype=kind) for stream in streams])
+        white = np.stack([each.standard_normal(sigma.shape[1], dtype=kind) for each in streams])
+        return white if correlation is None else correlation.colour(white)
 
-    return draw
+    return RowNoise(sigma, correlation, draw)

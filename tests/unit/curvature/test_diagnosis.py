@@ -1,0 +1,64 @@
+"""What a record says of a posterior, beside dense linear algebra."""
+
+import numpy as np
+import pytest
+
+from starstack.autodiff.batches import Batches
+from starstack.curvature.diagnosis import diagnose, likelihood_products
+from starstack.curvature.structures import laplace
+
+
+def test_gradient_by_parts_and_eigenvalues_of_fewer_rows(oracle):
+    """One linear layer: H is XᵀX/σ² for the rows at hand, the gradient is Xᵀr/σ² + δθ."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 4)), rng.standard_normal((40, 1))
+    model = oracle.network((4,), oracle.dense(1))
+    posterior = laplace(model, Batches(X, y), noise=0.5, prior_precision=3.0)
+    products = likelihood_products(posterior, Batches(X, y))
+    weight = np.full(10, 4.0)
+    fewer = products.over(Batches(X[:10], y[:10], weight))
+    record = diagnose(posterior, products, fewer=fewer)
+
+    A, theta = np.column_stack([X, np.ones(40)]), np.concatenate(model.get_weights(), axis=None)
+    data, prior = A.T @ (A @ theta - y[:, 0]) / 0.25, 3.0 * theta
+    norms = [record.gradient_norm, record.data_gradient_norm, record.prior_gradient_norm]
+    np.testing.assert_allclose(norms, [np.linalg.norm(g) for g in (data + prior, data, prior)])
+    eigenvalues = np.linalg.eigvalsh(4 * A[:10].T @ A[:10] / 0.25)
+    assert (record.lambda_min, record.lambda_max) == pytest.approx(eigenvalues[[0, -1]])
+    assert (record.eigenvalue_rows, record.n_rows, record.indefinite) == (10, 40, False)
+    own = diagnose(posterior, products)
+    eigenvalues = np.linalg.eigvalsh(A.T @ A / 0.25)
+    assert (own.lambda_min, own.lambda_max) == pytest.approx(eigenvalues[[0, -1]])
+    assert own.eigenvalue_rows == 40
+    # What was measured at another δ is not known at this one.
+    posterior.record = record
+    changed = posterior.with_hyperparameters(prior_precision=1.0).record
+    assert (changed.prior_gradient_norm, changed.data_gradient_norm) == (None, None)
+
+
+def test_a_record_keeps_no_eigenvalues_of_another_noise(oracle):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 4)), rng.standard_normal((40, 1))
+    posterior = laplace(oracle.network((4,), oracle.dense(1)), Batches(X, y), noise=0.5)
+    posterior.record = diagnose(posterior, likelihood_products(posterior, Batches(X, y)))
+    assert posterior.record.noise == [0.5]
+    kept = posterior.with_hyperparameters(prior_precision=2.0).record
+    assert (kept.noise, kept.lambda_max) == ([0.5], posterior.record.lambda_max)
+    other = posterior.with_hyperparameters(noise=1.0).record
+    assert other.noise == [1.0]
+    spectrum = (other.lambda_max, other.lambda_min, other.indefinite, other.eigenvalue_rows)
+    assert spectrum == (None, None, None, None)
+
+
+def test_the_gradient_is_that_of_the_covered_weights(oracle):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 4)), rng.standard_normal((40, 2))
+    model = oracle.network((4,), oracle.dense(3, "tanh"), oracle.dense(2))
+    posterior = laplace(model, Batches(X, y), structure="last_layer", noise=0.5, prior_precision=3)
+    record = diagnose(posterior, likelihood_products(posterior, Batches(X, y)), n_steps=0)
+    kernel, bias, last, shift = model.get_weights()
+    A = np.column_stack([np.tanh(X @ kernel + bias), np.ones(40)])
+    theta = np.vstack([last, shift])
+    data, prior = A.T @ (A @ theta - y) / 0.25, 3.0 * theta
+    norms = [record.gradient_norm, record.data_gradient_norm, record.prior_gradient_norm]
+    np.testing.assert_allclose(norms, [np.linalg.norm(g) for g in (data + prior, data, prior)])
