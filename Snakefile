@@ -13,6 +13,8 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/startup.smk"
+include: "workflow/rules/error_bars.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/base_models.smk"
 include: "workflow/rules/meta_learners.smk"
