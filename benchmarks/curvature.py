@@ -10,7 +10,7 @@ in the same process just before and after, allows for the operations counted in 
 
 PyTorch, laplace-torch and curvlinops are no dependencies of starstack; ``--python`` names an
 interpreter that has them. One table then has theirs and ours, of the same weights and spectra
-(`curvature_peers.py`). They are given few spectra: both form a Jacobian of 211 MB for each. A
+(`parts/curvature_peers.py`). They are given few spectra: both form a Jacobian of 211 MB for each. A
 library that fails, or is not done within ``--limit``, has a line that says so. The diagonal of
 laplace-torch takes 18 GB of memory and is left out without ``--heavy``. Predictive covariances of
 a small network are compared with laplace-torch's as well.
@@ -18,7 +18,6 @@ a small network are compared with laplace-torch's as well.
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -29,10 +28,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from parts.label_network import LABELS, PIXELS, WIDTHS, has, keras_model, own_threads
 
-PIXELS, LABELS = 7213, 3
-UNITS = (2048, 1024, 512, 256, 128, 32)
-WIDTHS = (PIXELS, *UNITS, LABELS)
 NOISE, PRIOR = 0.5, 100.0
 # Memory that the diagonal of laplace-torch takes, in GB.
 HEAVY_GB = 19
@@ -44,15 +41,6 @@ def spectra(n_rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_rows, PIXELS), dtype=np.float32)
     return X, rng.standard_normal((n_rows, LABELS), dtype=np.float32)
-
-
-def weights() -> list[np.ndarray]:
-    rng = np.random.default_rng(2)
-    parts = []
-    for n_in, n_out in pairwise(WIDTHS):
-        parts.append(rng.standard_normal((n_in, n_out), dtype=np.float32) * (2 / n_in) ** 0.5)
-        parts.append(np.zeros(n_out, dtype=np.float32))
-    return parts
 
 
 def operations(n_rows: int, structure: str) -> float:
@@ -92,14 +80,10 @@ def matmul_rate(repeats: int = 3) -> float:
 
 
 def ours(structure: str, n_rows: int, n_predicted: int) -> dict:
-    import keras
-
     from starstack.autodiff.batches import Batches
     from starstack.curvature.structures import laplace
 
-    layers = [keras.layers.Dense(n, "relu") for n in UNITS]
-    model = keras.Sequential([keras.Input((PIXELS,)), *layers, keras.layers.Dense(LABELS)])
-    model.set_weights(weights())
+    model = keras_model()
     X, y = spectra(n_rows)
     found = {}
 
@@ -138,6 +122,7 @@ def ours(structure: str, n_rows: int, n_predicted: int) -> dict:
 
 # Spectra whose errors are compared with those of other libraries.
 COMPARED_SPECTRA = 16
+PEERS_MODULE = "parts.curvature_peers"
 # Library, structure, its package, and GB of memory where it takes most of a machine.
 PEERS = (
     ("laplace-torch", "kfac", "laplace", 0),
@@ -188,17 +173,12 @@ def small_ours(problem: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def environment() -> dict[str, str]:
-    """Let libraries choose their own number of threads, as they do where nothing is set."""
-    own = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    own.pop("OMP_NUM_THREADS", None)
-    return own
-
-
 def measure(command: list[str], limit: float | None = None) -> tuple[dict, str]:
     """Return what a process measured, as far as it came, and why it came no further."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment(), **pipes) as process:
+    with subprocess.Popen(
+        command, env=own_threads(), cwd=Path(__file__).parent, **pipes
+    ) as process:
         try:
             printed, errors = process.communicate(timeout=limit)
             reason = ""
@@ -219,14 +199,6 @@ def measure_ours(structure: str, n_rows: int, n_predicted: int) -> dict:
     if reason:
         raise SystemExit(f"starstack, {structure}: {reason}")
     return found
-
-
-def has(python: str, packages: tuple[str, ...]) -> bool:
-    code = (
-        "import sys; from importlib.util import find_spec; "
-        f"sys.exit(not all(map(find_spec, {packages!r})))"
-    )
-    return subprocess.run([python, "-c", code]).returncode == 0
 
 
 def free_gb() -> float:
@@ -272,15 +244,15 @@ def compare_peers(python: str, n_rows: int, n_predicted: int, limit: float, heav
         for library, of, package, needed in PEERS:
             if of != structure:
                 continue
-            if not has(python, ("torch", package)):
+            if not has(python, "torch", package):
                 reason = "not installed (give --python)"
             elif needed and not heavy:
                 reason = f"not run: takes {needed} GB; give --heavy"
             elif free_gb() < needed:
                 reason = f"not run: takes {needed} GB, {free_gb():.0f} GB are free"
             else:
-                script = str(Path(__file__).with_name("curvature_peers.py"))
-                command = [python, script, library, structure, str(n_rows), str(n_predicted)]
+                numbers = map(str, (n_rows, n_predicted))
+                command = [python, "-m", PEERS_MODULE, library, structure, *numbers]
                 found, reason = measure(command, limit)
                 line(library, structure, found, own, reason)
                 continue
@@ -312,16 +284,15 @@ def line(title: str, structure: str, found: dict, own: dict, reason: str) -> Non
 
 
 def compare_values(python: str) -> None:
-    if not has(python, ("torch", "laplace")):
+    if not has(python, "torch", "laplace"):
         print("values: laplace-torch is not there (give --python); not compared")
         return
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / name) for name in ("problem.npz", "ours.npz", "theirs.npz")]
         np.savez(paths[0], **small_problem())
-        script = str(Path(__file__).with_name("curvature_peers.py"))
         for command in (
             [sys.executable, __file__, "--values", *paths[:2]],
-            [python, script, "small", paths[0], paths[2]],
+            [python, "-m", PEERS_MODULE, "small", paths[0], paths[2]],
         ):
             if reason := measure(command)[1]:
                 raise SystemExit(f"{' '.join(command)}: {reason}")

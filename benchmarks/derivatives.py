@@ -18,7 +18,6 @@ which keeps what the vector does not enter): 1.22.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -27,10 +26,19 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+from parts.label_network import (
+    LABELS,
+    PIXELS,
+    WIDTHS,
+    has,
+    jax_outputs,
+    keras_model,
+    own_threads,
+    torch_model,
+    weights,
+)
 
-PIXELS, LABELS, BATCH = 7213, 3, 256
-UNITS = (2048, 1024, 512, 256, 128, 32)
-WIDTHS = (PIXELS, *UNITS, LABELS)
+BATCH = 256
 # Time of a Hessian-vector product relative to a gradient.
 MOST = 1.7
 
@@ -41,27 +49,9 @@ def spectra() -> tuple[np.ndarray, np.ndarray]:
     return X, rng.standard_normal((BATCH, LABELS), dtype=np.float32)
 
 
-def weights() -> list[np.ndarray]:
-    rng = np.random.default_rng(1)
-    parts = []
-    for n_in, n_out in pairwise(WIDTHS):
-        parts.append(rng.standard_normal((n_in, n_out), dtype=np.float32) * (2 / n_in) ** 0.5)
-        parts.append(np.zeros(n_out, dtype=np.float32))
-    return parts
-
-
 def vector() -> np.ndarray:
     rng = np.random.default_rng(2)
     return rng.standard_normal(sum(a * b + b for a, b in pairwise(WIDTHS)))
-
-
-def keras_model():
-    import keras
-
-    layers = [keras.layers.Dense(n, "relu") for n in UNITS]
-    model = keras.Sequential([keras.Input((PIXELS,)), *layers, keras.layers.Dense(LABELS)])
-    model.set_weights(weights())
-    return model
 
 
 def ours(jit_compile: bool | None = None) -> dict[str, Callable]:
@@ -138,11 +128,7 @@ def in_jax() -> dict[str, Callable]:
     ]
 
     def outputs(theta):
-        h = X
-        for place in range(0, len(theta), 2):
-            h = h @ theta[place] + theta[place + 1]
-            h = jax.nn.relu(h) if place < len(theta) - 2 else h
-        return h
+        return jax_outputs(X, theta)
 
     def loss(theta):
         return jnp.mean((outputs(theta) - y) ** 2)
@@ -162,22 +148,10 @@ def in_jax() -> dict[str, Callable]:
     }
 
 
-def torch_parts():
+def in_torch() -> dict[str, Callable]:
     import torch
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    layers = []
-    for n_in, n_out in pairwise(WIDTHS):
-        layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    with torch.no_grad():
-        for parameter, part in zip(model.parameters(), weights(), strict=True):
-            parameter.copy_(torch.from_numpy(part.T))
-    return torch, model, *map(torch.from_numpy, spectra())
-
-
-def in_torch() -> dict[str, Callable]:
-    torch, model, X, y = torch_parts()
+    model, (X, y) = torch_model(), map(torch.from_numpy, spectra())
     theta = list(model.parameters())
     v = [torch.randn_like(part) for part in theta]
 
@@ -192,10 +166,11 @@ def in_torch() -> dict[str, Callable]:
 
 
 def in_curvlinops() -> dict[str, Callable]:
+    import torch
     from curvlinops import GGNLinearOperator, HessianLinearOperator
 
-    torch, model, X, y = torch_parts()
-    arguments = (model, torch.nn.MSELoss(), list(model.parameters()), [(X, y)])
+    model, data = torch_model(), tuple(map(torch.from_numpy, spectra()))
+    arguments = (model, torch.nn.MSELoss(), list(model.parameters()), [data])
     options = {"check_deterministic": False}
     hessian = HessianLinearOperator(*arguments, **options)
     gauss_newton = GGNLinearOperator(*arguments, **options)
@@ -237,24 +212,14 @@ def timed(functions: dict[str, Callable], turns: int) -> dict[str, list[tuple[fl
 def measure(name: str, python: str, turns: int) -> dict:
     """Run one measurement in a process of its own."""
     command = [python, __file__, "--measure", name, "--turns", str(turns)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("OMP_NUM_THREADS", None)
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    ran = subprocess.run(command, env=own_threads(), capture_output=True, text=True)
     if ran.returncode:
         raise SystemExit(f"{' '.join(command)}: {ran.stderr}")
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def has(python: str, packages: tuple[str, ...]) -> bool:
-    code = (
-        "import sys; from importlib.util import find_spec; "
-        f"sys.exit(not all(map(find_spec, {packages!r})))"
-    )
-    return subprocess.run([python, "-c", code]).returncode == 0
-
-
 def compare(python: str, repeats: int, turns: int) -> None:
-    present = [name for name, (_, needs, _) in METHODS.items() if not needs or has(python, needs)]
+    present = [name for name, (_, needs, _) in METHODS.items() if has(python, *needs)]
     found: dict[str, list[dict]] = {name: [] for name in present}
     for _ in range(repeats):
         for name in present:

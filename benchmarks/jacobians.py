@@ -21,10 +21,19 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+from parts.label_network import (
+    LABELS,
+    PIXELS,
+    UNITS,
+    WIDTHS,
+    has,
+    jax_outputs,
+    keras_model,
+    own_threads,
+    weights,
+)
 
-PIXELS, LABELS, BATCH = 7213, 3, 256
-UNITS = (2048, 1024, 512, 256, 128, 32)
-WIDTHS = (PIXELS, *UNITS, LABELS)
+BATCH = 256
 # Products of one row: each multiplication and each addition counts.
 FORWARD = sum(2 * before * after for before, after in pairwise(WIDTHS))
 FIRST_LAYER = 2 * WIDTHS[0] * WIDTHS[1]
@@ -39,28 +48,8 @@ PAUSE = 0.3
 Run = Callable[[], object]
 
 
-def weights() -> list[tuple[np.ndarray, np.ndarray]]:
-    rng = np.random.default_rng(0)
-    return [
-        (
-            rng.standard_normal((before, after), dtype=np.float32) * np.sqrt(2 / before, dtype="f"),
-            np.zeros(after, dtype=np.float32),
-        )
-        for before, after in pairwise(WIDTHS)
-    ]
-
-
 def rows() -> np.ndarray:
     return np.random.default_rng(1).standard_normal((BATCH, PIXELS), dtype=np.float32)
-
-
-def keras_model():
-    import keras
-
-    layers = [keras.layers.Dense(units, "relu") for units in UNITS]
-    model = keras.Sequential([keras.Input((PIXELS,)), *layers, keras.layers.Dense(LABELS)])
-    model.set_weights([array for pair in weights() for array in pair])
-    return model
 
 
 def products_tensorflow() -> Run:
@@ -68,7 +57,7 @@ def products_tensorflow() -> Run:
 
     rng = np.random.default_rng(2)
     left = tf.constant(rng.standard_normal((LABELS * BATCH, UNITS[0]), dtype=np.float32))
-    right = tf.constant(weights()[0][0])
+    right = tf.constant(weights()[0])
     multiply = tf.function(lambda: tf.matmul(left, right, transpose_b=True))
     return lambda: multiply().numpy()
 
@@ -76,7 +65,7 @@ def products_tensorflow() -> Run:
 def products_numpy() -> Run:
     rng = np.random.default_rng(2)
     left = rng.standard_normal((LABELS * BATCH, UNITS[0]), dtype=np.float32)
-    right = weights()[0][0]
+    right = weights()[0]
     return lambda: left @ right.T
 
 
@@ -124,30 +113,26 @@ def torch_jacrev() -> Run:
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    layers = [tuple(map(torch.from_numpy, pair)) for pair in weights()]
+    theta = [torch.from_numpy(part) for part in weights()]
     x = torch.from_numpy(rows())
 
-    def network(layers, row):
-        for kernel, bias in layers[:-1]:
-            row = torch.relu(row @ kernel + bias)
-        return row @ layers[-1][0] + layers[-1][1]
+    def outputs(row, theta):
+        for place in range(0, len(theta), 2):
+            row = row @ theta[place] + theta[place + 1]
+            row = torch.relu(row) if place < len(theta) - 2 else row
+        return row
 
-    function = torch.func.vmap(torch.func.jacrev(network, argnums=1), in_dims=(None, 0))
-    return lambda: function(layers, x)
+    function = torch.func.vmap(torch.func.jacrev(outputs), in_dims=(0, None))
+    return lambda: function(x, theta)
 
 
 def jax_jacrev() -> Run:
     import jax
 
-    def network(layers, row):
-        for kernel, bias in layers[:-1]:
-            row = jax.nn.relu(row @ kernel + bias)
-        return row @ layers[-1][0] + layers[-1][1]
-
-    layers = [tuple(map(jax.numpy.asarray, pair)) for pair in weights()]
+    theta = [jax.numpy.asarray(part) for part in weights()]
     x = jax.numpy.asarray(rows())
-    function = jax.jit(jax.vmap(jax.jacrev(network, argnums=1), in_axes=(None, 0)))
-    return lambda: function(layers, x).block_until_ready()
+    function = jax.jit(jax.vmap(jax.jacrev(jax_outputs), in_axes=(0, None)))
+    return lambda: function(x, theta).block_until_ready()
 
 
 # What it is called, the package that it needs, how it is made, and its arithmetic per row.
@@ -175,12 +160,9 @@ class Worker:
     """A process that runs one method once for each line that it is sent."""
 
     def __init__(self, name: str, python: str) -> None:
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-        # Libraries choose their own number of threads.
-        environment.pop("OMP_NUM_THREADS", None)
         self.process = subprocess.Popen(
             [python, __file__, "--measure", name],
-            env=environment,
+            env=own_threads(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -207,11 +189,6 @@ def measure(name: str) -> None:
         started, cpu = time.perf_counter(), time.process_time()
         run()
         print(time.perf_counter() - started, time.process_time() - cpu, flush=True)
-
-
-def has(python: str, package: str) -> bool:
-    code = f"import importlib.util as u, sys; sys.exit(u.find_spec({package!r}) is None)"
-    return subprocess.run([python, "-c", code]).returncode == 0
 
 
 def verdict(what: str, ratio: float, least: float, processor: float | None = None) -> None:

@@ -34,9 +34,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from parts.label_network import LABELS, PIXELS, UNITS, has, own_threads
 
-PIXELS, LABELS = 7213, 3
-UNITS = (2048, 1024, 512, 256, 128, 32)
 ADAM = {"learning_rate": 8e-4, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
 
 
@@ -187,25 +186,15 @@ def measure(name: str, python: str, *numbers: int, path: str = "") -> dict:
     """Run one measurement in a process of its own."""
     command = [python, __file__, "--measure", name, *map(str, numbers), "--path", path]
     backend = METHODS[name][3] if name in METHODS else "tensorflow"
-    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    # Libraries choose their own number of threads, as they do where nothing is set.
-    environment.pop("OMP_NUM_THREADS", None)
+    environment = own_threads() | {"KERAS_BACKEND": backend}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True)
     if ran.returncode:
         raise SystemExit(f"{' '.join(command)}: {ran.stderr}")
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def has(python: str, packages: tuple[str, ...]) -> bool:
-    code = (
-        "import sys; from importlib.util import find_spec; "
-        f"sys.exit(not all(map(find_spec, {packages!r})))"
-    )
-    return subprocess.run([python, "-c", code]).returncode == 0
-
-
 def compare_throughput(python: str, repeats: int, n_rows: int) -> None:
-    present = [n for n, (_, needs, _, _) in METHODS.items() if not needs or has(python, needs)]
+    present = [n for n, (_, needs, _, _) in METHODS.items() if has(python, *needs)]
     print(f"training throughput, {PIXELS}-{'-'.join(map(str, UNITS))}-{LABELS}, spectra per second")
     overall: dict[tuple[str, int], float] = {}
     medians: dict[tuple[str, int], float] = {}

@@ -17,7 +17,7 @@ rule input_jacobian:
         "results/{study}/logs/input_jacobian.{network}.log",
     conda:
         "../../envs/networks.yaml"
-    threads: lambda wildcards: network_spec(wildcards)["threads"]
+    threads: lambda wildcards: network_spec(wildcards)["analysis_threads"]
     resources:
         mem_mb=3000,
         runtime=60,
@@ -48,7 +48,7 @@ rule jacobian_identity:
         "results/{study}/logs/jacobian_identity.log",
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,

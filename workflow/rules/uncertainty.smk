@@ -27,7 +27,7 @@ rule fit_curvature:
         "results/{study}/logs/fit_curvature.{network}.{curvature}.log",
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: lambda wildcards: network_spec(wildcards)["analysis_threads"]
     resources:
         mem_mb=6000,
         runtime=120,
@@ -62,7 +62,7 @@ rule propagate_noise:
         study=one_of(budget_studies("regression")),
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: lambda wildcards: network_spec(wildcards)["analysis_threads"]
     resources:
         mem_mb=4000,
         runtime=120,
@@ -103,7 +103,7 @@ rule error_budget:
         study=one_of(budget_studies("regression")),
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: lambda wildcards: network_spec(wildcards)["analysis_threads"]
     resources:
         mem_mb=4000,
         runtime=60,
@@ -229,7 +229,7 @@ rule hessian_spectrum:
         "results/{study}/logs/hessian_spectrum.{network}.log",
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: lambda wildcards: network_spec(wildcards)["analysis_threads"]
     resources:
         mem_mb=6000,
         runtime=120,

@@ -15,6 +15,7 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
+    method_words,
     n_text,
     new_figure,
     styled,
@@ -87,7 +88,7 @@ def plot_class_reliability(reliability: pd.DataFrame) -> Figure:
                 ]
                 _reliability_panel(axes, part, time, lowest)
                 if row == 0:
-                    axes.set_title(words(method).replace(", ", "\n"))
+                    axes.set_title(method_words(method).replace(", ", "\n"))
                 else:
                     axes.set_xlabel("Confidence")
                     axes.tick_params(labelbottom=True)
@@ -162,7 +163,7 @@ def plot_class_scores(calibration: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(4))
         plain = _statistic(calibration, score, "before").loc[_PLAIN]
         own.append(f"{plain['value']:.4f} ± {plain['standard_error']:.4f}")
-    panels[0].set_yticks(range(len(methods)), [words(method) for method in methods])
+    panels[0].set_yticks(range(len(methods)), [method_words(method) for method in methods])
     panels[0].set_ylim(len(methods) - 0.5, -0.5)
     handles, texts = panels[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside upper center", ncols=2)
@@ -200,16 +201,3 @@ def _score_panel(axes: Axes, calibration: pd.DataFrame, score: str, methods: lis
 def _statistic(calibration: pd.DataFrame, name: str, time: str) -> pd.DataFrame:
     chosen = (calibration["statistic"] == name) & (calibration["temperature"] == time)
     return calibration[chosen].set_index("method")
-
-
-def words(method: str) -> str:
-    """Write a method's name as a reader should see it.
-
-    Examples
-    --------
-    >>> words("last_layer, probit"), words("kfac, Monte Carlo")
-    ('last layer, probit', 'KFAC, Monte Carlo')
-    """
-    structure, comma, rest = method.partition(", ")
-    name = structure.upper() if structure in ("kfac", "ekfac") else structure.replace("_", " ")
-    return name + comma + rest

@@ -21,6 +21,7 @@ from starstack.figures.style import (
     footnote,
     heading,
     label,
+    method_words,
     n_text,
     new_figure,
     sentence_figure,
@@ -180,7 +181,7 @@ def _deviations(
             yerr=100 * rows["standard_error"],
             markersize=3,
             linewidth=0.7,
-            label=name.replace("_", " "),
+            label=method_words(name),
             **options,
         )
         container.lines[0].set_gid("coverage")
@@ -240,7 +241,7 @@ def plot_standardised_errors(
     n = int(table[(table["output"] == outputs[0]) & (table["quantity"] == "pit")]["count"].sum())
     footnote(
         figure,
-        f"n = {n} test rows; {name.replace('_', ' ')}.\nLine: normal distribution; outer bins hold "
+        f"n = {n} test rows; {method_words(name)}.\nLine: normal distribution; outer bins hold "
         "what lies beyond. Grey: ± 2 standard deviations of even counts.",
     )
     return figure

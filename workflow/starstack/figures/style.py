@@ -90,6 +90,18 @@ def label(name: str) -> str:
     return LABELS.get(name, name)
 
 
+def method_words(method: str) -> str:
+    """Write the name of a way to predict errors: a structure, and what was done with it.
+
+    Examples
+    --------
+    >>> method_words("last_layer, probit"), method_words("kfac, Student t")
+    ('last layer, probit', 'KFAC, Student t')
+    """
+    structure, comma, rest = method.partition(", ")
+    return label(structure) + comma + rest
+
+
 def unit_of(words: str) -> str:
     """Return the unit that words for a label end with, its brackets and the space before them.
 

@@ -1,6 +1,6 @@
 """Posteriors by laplace-torch and curvlinops, as `curvature.py` measures them beside ours.
 
-    PYTHON benchmarks/curvature_peers.py laplace-torch kfac 512 2
+    cd benchmarks && PYTHON -m parts.curvature_peers laplace-torch kfac 512 2
 
 PYTHON has PyTorch and the library. After the fit and after the predictions a line of JSON is
 printed, so that what was measured before a time limit is not lost.
@@ -8,36 +8,12 @@ printed, so that what was measured before a time limit is not lost.
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-from curvature import (
-    COMPARED,
-    NOISE,
-    PRIOR,
-    SMALL,
-    WIDTHS,
-    peak_gb,
-    spectra,
-    timed,
-    weights,
-)
-
-
-def network():
-    import torch
-
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    layers = []
-    for n_in, n_out in pairwise(WIDTHS):
-        layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    with torch.no_grad():
-        for parameter, values in zip(model.parameters(), weights(), strict=True):
-            parameter.copy_(torch.from_numpy(values.T))
-    return model
+from curvature import COMPARED, NOISE, PRIOR, SMALL, peak_gb, spectra, timed
+from parts.label_network import torch_model
 
 
 def data(n_rows: int):
@@ -74,7 +50,7 @@ def laplace_torch(structure: str, n_rows: int, n_predicted: int) -> None:
     dataset = torch.utils.data.TensorDataset(*data(n_rows))
     loader = torch.utils.data.DataLoader(dataset, batch_size=128)
     posterior = Laplace(
-        network(),
+        torch_model(),
         "regression",
         subset_of_weights="all",
         hessian_structure={"kfac": "kron", "diagonal": "diag"}[structure],
@@ -93,7 +69,7 @@ def curvlinops(structure: str, n_rows: int, n_predicted: int) -> None:
     import torch
     from curvlinops import KFACInverseLinearOperator, KFACLinearOperator
 
-    model, (X, y) = network(), data(n_rows)
+    model, (X, y) = torch_model(), data(n_rows)
     params = list(model.parameters())
     found = {}
 
