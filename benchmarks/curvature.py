@@ -54,6 +54,8 @@ def operations(n_rows: int, structure: str) -> float:
         total += 2 * rank * n_out  # squares times variances
         if structure != "diagonal":
             total += 2 * (n_in + 1) * rank + LABELS * 2 * n_out**2  # into the bases
+            if rank < n_in + 1:
+                total += 2 * (n_in + 1) * rank  # and out of them, for what they do not span
     return total
 
 

@@ -161,7 +161,7 @@ def test_a_table_without_noise_and_without_a_stack_gets_error_bars(make_project)
                             "build_params": {"units": [8]},
                             "training": {"epochs": 8, "batch_size": 32, "validation_fraction": 0.4},
                             "uncertainty": {
-                                "structures": ["last_layer"],
+                                "structures": ["last_layer", "cg"],
                                 "recalibration": "gaussian",
                                 "recalibration_bins": 1,
                             },
@@ -174,6 +174,8 @@ def test_a_table_without_noise_and_without_a_stack_gets_error_bars(make_project)
     project.run("results/diabetes/evaluation/calibration.csv")
     table = rows(project, "results/diabetes/evaluation/calibration.csv")
     methods = {r["method"] for r in table}
-    assert "last_layer" in methods and "CV+" not in methods
+    assert {"last_layer", "cg"} <= methods and "CV+" not in methods
+    record = json.loads((project.folder / "results/diabetes/networks/dense.cg.json").read_text())
+    assert (record["structure"], record["prior_precision_chosen_by"]) == ("cg", "kfac")
     budget = load_budget(project.folder / "results/diabetes/networks/dense.last_layer.budget.h5")
     assert not budget.noise.any() and budget.intrinsic.any()

@@ -3,20 +3,19 @@
 from job import cpu_only, job
 
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from starstack.curvature.diagnosis import diagnose, likelihood_products
-from starstack.curvature.hyperparameters import choose_prior_precision, residual_noise
-from starstack.curvature.structures import laplace
+from starstack.curvature.hyperparameters import residual_noise
 from starstack.data.store import open_dataset
 from starstack.networks.heads import head_of
 from starstack.networks.persistence import load_network
 from starstack.seeds import derive_seed
 from starstack.splits.split import Split
+from starstack.uncertainty.chosen_prior import fit_with_chosen_prior
 from starstack.uncertainty.network_rows import (
     draw_rows,
     rows_of_network,
@@ -39,51 +38,40 @@ with job(snakemake) as output:
             dataset, Split.from_csv(snakemake.input.split), params.validation_fraction, seed
         )
         fit = draw_rows(rows.fit, params.fit_rows, seed)
-        data = scaled_batches(network, dataset, fit, stand_for=len(rows.fit))
+        data = scaled_batches(network, dataset, fit, fitted=rows.fit)
         held_out = scaled_batches(network, dataset, rows.calibration)
         regression = network.task == "regression"
-        posterior = laplace(
-            network.model,
-            data,
-            structure=params.structure,
-            loss="mse" if regression else head_of(network.task, len(network.classes)).loss,
-            # Probabilities of classes are all the noise there is.
-            noise=residual_noise(network.model, held_out) if regression else None,
-            scaler_digest=scaler_digest(network),
-        )
         chosen = draw_rows(rows.calibration, params.prior_rows, seed)
         known = None
         if snakemake.input.noise:
             covariances = read_covariances(snakemake.input.noise).of(dataset.row_id[chosen])
             scale = np.broadcast_to(network.target_scaler.scale, covariances.noise.shape[1:2])
             known = covariances.noise / np.outer(scale, scale)
-        choice = choose_prior_precision(
-            posterior, scaled_batches(network, dataset, chosen), known=known
+        found = fit_with_chosen_prior(
+            network.model,
+            data,
+            scaled_batches(network, dataset, chosen),
+            structure=params.structure,
+            known=known,
+            loss="mse" if regression else head_of(network.task, len(network.classes)).loss,
+            # Probabilities of classes are all the noise there is.
+            noise=residual_noise(network.model, held_out) if regression else None,
+            scaler_digest=scaler_digest(network),
         )
-        posterior = choice.posterior
-        logging.getLogger(__name__).info(
-            "prior precision %g by %d rows, of %d values from %g to %g",
-            choice.prior_precision,
-            choice.n_rows,
-            len(choice.tried),
-            choice.tried[0][0],
-            choice.tried[-1][0],
-        )
+        posterior = found.posterior
         diagnosed = draw_rows(fit, DIAGNOSED, seed)
         some, fewer = (
-            scaled_batches(network, dataset, part, stand_for=len(rows.fit))
+            scaled_batches(network, dataset, part, fitted=rows.fit)
             for part in (diagnosed, draw_rows(diagnosed, EIGENVALUE_ROWS, seed))
         )
         products = likelihood_products(posterior, some)
-        found = diagnose(posterior, products, fewer=products.over(fewer), seed=seed)
-        posterior.record = replace(found, seconds=posterior.record.seconds)
-    posterior.save(output.posterior)
+        record = diagnose(posterior, products, fewer=products.over(fewer), seed=seed)
+        posterior.record = replace(record, seconds=posterior.record.seconds)
+        # That of `cg` holds its rows, which are read from the file of the data.
+        posterior.save(output.posterior)
     stated = json.loads(posterior.record.to_json()) | {
         "diagnosed_rows": len(diagnosed),
-        "held_out_rows": choice.n_rows,
         "held_out_noise": known is not None and bool(known.any()),
-        "held_out_scatter": choice.scatter,
-        "held_out_log_likelihood": choice.score,
-        "tried_prior_precisions": [list(pair) for pair in choice.tried],
+        **found.stated(),
     }
     Path(output.record).write_text(json.dumps(stated, indent=2) + "\n")

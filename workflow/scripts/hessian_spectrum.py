@@ -38,7 +38,7 @@ with job(snakemake) as output:
             dataset, Split.from_csv(snakemake.input.split), params.validation_fraction, seed
         )
         drawn = draw_rows(rows.fit, params.rows, seed)
-        data = scaled_batches(network, dataset, drawn, stand_for=len(rows.fit))
+        data = scaled_batches(network, dataset, drawn, fitted=rows.fit)
         operator = HessianOperator(likelihood_products(posterior, data))
         quadrature = lanczos_quadrature(
             operator, n_steps=params.steps, n_probes=PROBES, seed=seed, keep_basis=True

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from scipy.optimize import OptimizeResult
 
+from starstack.autodiff import scipy_bridge
 from starstack.autodiff.batches import Batches
 from starstack.autodiff.fixed_hessian import FixedHessian
 from starstack.autodiff.products import Products
@@ -151,7 +153,42 @@ def test_what_is_no_vector_is_refused():
         FixedHessian(products)(np.full(products.parameters.size, np.nan))
 
 
-def test_newtons_method_moves_on_with_it(monkeypatch):
+def test_no_penalty_is_no_reason_to_keep_nothing():
+    """`minimize` includes penalties wherever there are some."""
+    assert FixedHessian(products_of(build(dense(3), dense(2)), regularization=True)).keeps
+
+
+def test_the_products_of_scipy_are_those_of_the_point_it_asks_for(monkeypatch):
+    """Of a network whose Hessian changes, by the products that keep what they can."""
+    model, made, checked = build(dense(4, "tanh"), dense(2)), [], []
+
+    class Noted(FixedHessian):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    def two_points(function, start, *, hessp, **options):
+        plain = products_of(model)
+        for x in (start, start + 0.3, start):
+            v = direction(plain, seed=4)
+            value, gradient = function(x)
+            found = hessp(x, v)
+            with plain.parameters.at(x):
+                np.testing.assert_allclose(found, plain.hessian_vector_product(v), rtol=1e-9)
+            checked.append(found)
+        return OptimizeResult(
+            x=start, fun=value, jac=gradient, success=True, nit=0, status=0, message=""
+        )
+
+    monkeypatch.setattr(scipy_bridge, "FixedHessian", Noted)
+    monkeypatch.setattr(scipy_bridge, "scipy_minimize", two_points)
+    data = products_of(model).batches
+    minimize(model, "mse", data, method="trust-ncg", jit_compile=False)
+    assert [each.keeps for each in made] == [True]
+    assert np.abs(checked[0] - checked[1]).max() > 1e-3
+
+
+def test_newtons_method_moves_on_with_it():
     """A quadratic is minimised exactly, and each point has products of its own."""
     model = build(dense(2, use_bias=False))
     X = np.random.default_rng(5).normal(size=(30, 4))

@@ -1,5 +1,8 @@
 """Input Jacobians against closed forms, products of masked matrices, and finite differences."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -301,3 +304,70 @@ def test_images_with_their_channels_first_are_refused():
         InputError, match=r"shape \(2, 3, 4, 5\); .*\(4, 5, 3\), or flat ones of 60"
     ):
         input_jacobian(model, x.transpose(0, 3, 1, 2))
+
+
+class Mixing(Subclassed):
+    def call(self, x):
+        outputs = super().call(x)
+        return outputs - keras.ops.mean(outputs, axis=0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 256])
+def test_subclassed_models_that_mix_rows_are_refused(batch_size):
+    """Only rows can show it: the model does not tell the shape of its inputs."""
+    model, x = Mixing(), RNG.standard_normal((5, 6))
+    model(x)
+    with pytest.raises(InputError, match="mixes the rows of a batch"):
+        input_jacobian(model, x, batch_size=batch_size)
+    with pytest.raises(InputError, match="mixes the rows of a batch"):
+        InputJacobian(model, batch_size=batch_size)(x)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("activation", ["relu", "linear", "tanh"])
+def test_rows_that_are_not_finite_are_refused(activation, value):
+    """The derivative of a rectified unit at NaN is zero, and that of a linear one is its weight."""
+    model, x = network(dense_layers(activation)), RNG.standard_normal((9, 6))
+    x[7, 2] = value
+    with pytest.raises(InputError, match="row '7' is NaN or infinite"):
+        input_jacobian(model, x, batch_size=4)
+    assert np.isfinite(input_jacobian(model, x[:7], batch_size=4)).all()
+
+
+def test_large_inputs_whose_sum_overflows_are_finite():
+    model = network(lambda: [keras.layers.Dense(4)], dtype="float32")
+    found = input_jacobian(model, np.full((3, 6), 3e38))
+    assert np.array_equal(found[0], model.layers[0].kernel.numpy().T)
+
+
+def test_an_embedding_has_no_derivative_whatever_the_type_of_its_input():
+    layers = [keras.layers.Embedding(5, 2), keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    with pytest.raises(InputError, match="no output has a derivative"):
+        input_jacobian(model, np.ones((2, 4)))
+
+
+def test_an_output_that_is_constant_has_zeros():
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(2, name="hidden")(inputs)
+    ones = keras.layers.Lambda(lambda h: keras.ops.ones_like(h))(hidden)
+    model = keras.Model(inputs, keras.layers.Concatenate()([hidden, ones]))
+    found = input_jacobian(model, np.ones((2, 3)))
+    assert np.array_equal(found[0, :2], model.get_layer("hidden").kernel.numpy().T)
+    assert not found[:, 2:].any()
+
+
+MANY = """
+import keras, numpy as np
+from starstack.autodiff import input_jacobian, propagated_covariance
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+for _ in range(6):
+    input_jacobian(model, np.ones((1, 2)))
+    propagated_covariance(model, np.ones((1, 2)), 1.0)
+"""
+
+
+def test_many_calls_are_no_reason_to_warn():
+    """TensorFlow warns, twice in a process, of one method that is traced for many objects."""
+    ran = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
+    assert "retracing" not in ran.stderr

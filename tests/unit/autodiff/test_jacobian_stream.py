@@ -197,3 +197,31 @@ def test_wrong_options_are_refused_before_the_first_row(model, options, message,
 
     with pytest.raises(InputError, match=message):
         stream_input_jacobian(model, X, tmp_path / "j.h5", transform=transform, **options)
+
+
+class Mixing(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.head = keras.layers.Dense(K)
+
+    def call(self, x):
+        outputs = self.head(x)
+        return outputs - keras.ops.mean(outputs, axis=0)
+
+
+def test_subclassed_models_that_mix_rows_are_refused(tmp_path):
+    mixing = Mixing()
+    mixing(X)
+    for path in (None, tmp_path / "jacobian.h5"):
+        with pytest.raises(InputError, match="mixes the rows of a batch"):
+            stream_input_jacobian(mixing, X, path, batch_size=8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_rectified_units_would_hide_are_refused():
+    broken = X.copy()
+    broken[[20, 30], 3] = np.nan
+    rectified = keras.Sequential([keras.Input((P,)), keras.layers.Dense(4, "relu")])
+    rows = np.arange(N)[::-1]
+    with pytest.raises(InputError, match="row '30' is NaN"):
+        stream_input_jacobian(rectified, broken, rows=rows, batch_size=8)

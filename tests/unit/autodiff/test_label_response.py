@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from starstack.autodiff.label_response import label_response, response_table
+from starstack.errors import InputError
 
 keras = pytest.importorskip("keras")
 
@@ -57,3 +58,24 @@ def test_the_table_states_mean_error_and_spread():
     assert row["spread"] == pytest.approx(values.std(ddof=1))
     assert row["standard_error"] == pytest.approx(values.std(ddof=1) / np.sqrt(50))
     assert (row["n"], row["unit"]) == (50, "K/dex")
+
+
+class Mixing(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.head = keras.layers.Dense(K)
+
+    def call(self, x):
+        outputs = self.head(x)
+        return outputs - keras.ops.mean(outputs, axis=0)
+
+
+def test_what_input_jacobians_refuse_is_refused():
+    own, X = np.zeros((5, 3, P)), RNG.standard_normal((9, P))
+    mixing = Mixing()
+    mixing(X)
+    with pytest.raises(InputError, match="mixes the rows of a batch"):
+        label_response(mixing, X, np.arange(5), own)
+    X[7, 1] = np.nan
+    with pytest.raises(InputError, match="row '7' is NaN"):
+        label_response(linear(np.ones((P, K))), X, np.arange(4, 9), own, batch_size=2)

@@ -184,3 +184,11 @@ def test_no_rows_are_refused_and_lists_are_arrays():
 def test_what_is_no_noise_is_refused(variance, off_diagonals, message):
     with pytest.raises(InputError, match=message):
         propagated_covariance(deep(), X, variance, off_diagonals=off_diagonals)
+
+
+@pytest.mark.parametrize("method", ["rows", "gram"])
+def test_rows_that_rectified_units_would_hide_are_refused(method):
+    model, broken = network((6, "relu"), (K, "linear")), X.copy()
+    broken[5, 2] = np.nan
+    with pytest.raises(InputError, match="row '5' is NaN"):
+        propagated_covariance(model, broken, VARIANCE, method=method)

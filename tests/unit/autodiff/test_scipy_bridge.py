@@ -272,3 +272,57 @@ def test_the_inverse_of_a_model_of_several_types_is_as_exact_as_its_products():
     np.testing.assert_allclose(
         result.products.hessian_vector_product(found), v, atol=1e-3 * np.linalg.norm(v)
     )
+
+
+def logistic():
+    """A convex problem of three parameters, and its gradient in closed form."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 2))
+    y = (features[:, 0] + 0.8 * rng.normal(size=60) > 0).astype(float)
+    layers = [keras.layers.Dense(1, "sigmoid", dtype="float64")]
+    model = keras.Sequential([keras.Input((2,), dtype="float64"), *layers])
+    A = np.column_stack([features, np.ones(60)])
+    return model, (features, y), lambda x: A.T @ (1 / (1 + np.exp(-A @ x)) - y) / 60
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("seed", [0, 2, 7])
+def test_trust_krylov_keeps_what_it_reached_where_scipy_divides_zero_by_zero(seed, caplog):
+    """At the minimum its subproblem predicts no fall, and it goes on with a vector of NaN."""
+    model, data, gradient = logistic()
+    x0 = np.random.default_rng(seed).normal(size=3)
+    result = minimize(
+        model, "binary_crossentropy", data, "trust-krylov", x0=x0, tol=1e-10, jit_compile=False
+    )
+    assert not result.success
+    assert np.linalg.norm(gradient(result.x)) < 1e-5
+    np.testing.assert_array_equal(result.products.parameters.read(), result.x)
+    slope = f"{np.abs(result.jac).max():.1e}"
+    assert f"The largest slope is {slope}; where the loss falls by less" in result.message
+    assert result.message in caplog.text
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_iterations_that_are_used_up_are_told_with_the_slope_and_a_remedy(method):
+    result = fit(curved(), method, options={"maxiter": 1})
+    assert not result.success
+    assert "The largest slope is" in result.message
+    assert "raise maxiter in options" in result.message
+
+
+@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov"])
+def test_hess_inv_stays_that_of_its_minimum(method):
+    """The model may be used for other fits afterwards, and keeps its weights."""
+    model, (features, y), _ = logistic()
+    fits = [
+        minimize(
+            model, "binary_crossentropy", (features[:n], y[:n]), method, tol=1e-6, jit_compile=False
+        )
+        for n in (60, 20)
+    ]
+    A = np.column_stack([features, np.ones(60)])
+    p = 1 / (1 + np.exp(-A @ fits[0].x))
+    expected = np.linalg.inv(A.T @ (A * (p * (1 - p))[:, None]) / 60)
+    np.testing.assert_allclose(fits[0].hess_inv @ np.eye(3), expected, rtol=1e-7)
+    assert inverse_hessian_error(fits[0]).frobenius < 1e-7
+    np.testing.assert_array_equal(fits[1].products.parameters.read(), fits[1].x)

@@ -1,5 +1,6 @@
 """What a record says of a posterior, beside dense linear algebra."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -62,3 +63,37 @@ def test_the_gradient_is_that_of_the_covered_weights(oracle):
     data, prior = A.T @ (A @ theta - y) / 0.25, 3.0 * theta
     norms = [record.gradient_norm, record.data_gradient_norm, record.prior_gradient_norm]
     np.testing.assert_allclose(norms, [np.linalg.norm(g) for g in (data + prior, data, prior)])
+
+
+@pytest.mark.parametrize("structure", ["kfac", "block", "exact", "low_rank", "cg"])
+def test_outputs_of_higher_rank_have_the_record_of_flat_ones(oracle, structure):
+    layers = oracle.conv1d(2, 2, activation="tanh"), oracle.conv1d(1, 1)
+    model = oracle.network((5, 3), *layers)
+    flat = oracle.network((5, 3), *layers, keras.layers.Flatten)
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((9, 5, 3)), rng.standard_normal((9, 4, 1))
+    noise = [0.3, 0.5, 1.0, 2.0]
+    options = {"rank": 17} if structure == "low_rank" else {}
+    found, expected = (
+        laplace(one, (X, y), structure=structure, noise=noise, prior_precision=0.3, **options)
+        for one, y in ((model, Y), (flat, Y[:, :, 0]))
+    )
+    oracle.assert_close(
+        found.predictive_covariance(X), expected.predictive_covariance(X), tolerance=1e-7
+    )
+    assert found.outputs(X).shape == (9, 4)
+    one, other = diagnose(found, (X, Y)), diagnose(expected, (X, Y[:, :, 0]))
+    for name in ("lambda_max", "lambda_min", "gradient_norm", "expected_decrease"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-7)
+
+
+def test_rows_are_enough_for_a_record(oracle):
+    model = oracle.network((3,), oracle.dense(2))
+    rng = np.random.default_rng(0)
+    data = Batches(rng.standard_normal((12, 3)), rng.standard_normal((12, 2)))
+    posterior = laplace(model, data, structure="kfac", noise=0.5)
+    assert posterior.record.lambda_max is None
+    record = diagnose(posterior, data)
+    A = np.column_stack([np.concatenate([batch.x for batch in data]), np.ones(12)])
+    assert record.lambda_max == pytest.approx(np.linalg.eigvalsh(4 * A.T @ A)[-1], rel=1e-9)
+    assert record.indefinite is False and record.proofs is not None and record.seconds > 0

@@ -318,3 +318,25 @@ def test_the_class_is_in_the_table():
     from starstack.curvature.structures import STRUCTURES
 
     assert STRUCTURES["exact"].posterior is ExactPosterior
+
+
+def test_a_strong_prior_hides_no_difference():
+    X, Y, _ = rows()
+    model = network(dense(3, "tanh"), dense(K))
+    jacobian = RowJacobian(model)
+    J = jacobian.flat(jacobian(X)[1])
+    for prior in (1e9, 1e14):
+        posterior = fit_exact(model, Batches(X, Y), noise=SIGMA, prior_precision=prior)
+        covariance = prior * posterior.predictive_covariance(X)
+        np.testing.assert_allclose(covariance, np.einsum("ncp,ndp->ncd", J, J), rtol=1e-5)
+    first, second = posterior.layers
+    fit_exact(model, Batches(X, Y), noise=SIGMA, prior_precision={first: 1e12, second: 1.0})
+
+
+def test_weights_that_are_not_trained_take_no_memory():
+    X, Y, _ = rows()
+    model = network(dense(1000, "tanh", trainable=False), dense(K))
+    model.layers[1].trainable = False
+    model = keras.Sequential([model, dense(K)])
+    posterior = fit_exact(model, Batches(X, Y), noise=SIGMA, memory_limit=10_000)
+    assert posterior.precision().shape == (6, 6)

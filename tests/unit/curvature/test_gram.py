@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from starstack.curvature.gram import GramSum, eigenbasis
+from starstack.curvature.gram import GramSum, eigenbasis, gram_matrix
 
 
 def gram_of(rows, block=3):
@@ -42,3 +42,21 @@ def test_eigenvalues_are_not_negative_and_the_upper_half_counts_too():
     basis = eigenbasis(skew)
     assert (basis.values >= 0).all()
     np.testing.assert_allclose(abs(basis.vectors[1, 1]), 5e-10, rtol=1e-6)
+
+
+def test_few_rows_in_single_precision_have_a_basis_in_double():
+    """Eigenvalues over eight decades: products in single precision lose the last of them."""
+    rng = np.random.default_rng(0)
+    mixed = rng.standard_normal((6, 6)) * np.logspace(0, -4, 6)
+    rows = (mixed @ rng.standard_normal((6, 20))).astype("float32")
+    basis = gram_of(rows)
+    expected = np.linalg.svd(rows.astype(float), compute_uv=False)[::-1] ** 2
+    np.testing.assert_allclose(basis.values, expected, rtol=1e-6)
+    np.testing.assert_allclose(basis.vectors.T @ basis.vectors, np.eye(6), atol=1e-6)
+
+
+def test_rounding_does_not_grow_with_the_rows_of_a_batch():
+    rows = (1 + 0.01 * np.random.default_rng(0).standard_normal((200_000, 3))).astype("float32")
+    exact = rows.astype(float).T @ rows.astype(float)
+    np.testing.assert_allclose(gram_matrix(rows), exact, rtol=3e-8)
+    np.testing.assert_array_equal(gram_matrix(np.stack([rows, rows]))[1], gram_matrix(rows))

@@ -6,6 +6,8 @@ import pytest
 
 from starstack.autodiff.batches import Batches
 from starstack.curvature.kfac import fit_kfac
+from starstack.curvature.structures import laplace
+from starstack.errors import InputError
 
 NOISE = np.array([0.4, 1.0, 2.5])
 
@@ -99,3 +101,13 @@ def test_sums_do_not_lose_small_terms_in_single_precision():
     for _ in range(200):
         gram.add(np.full((1000, 1), 1.0, dtype=np.float32))
     assert gram.eigenbasis().values.tolist() == [2.0**26 + 200_000]
+
+
+def test_what_kfac_has_not_is_refused_by_name(oracle):
+    model, (X, y) = oracle.network((6,), oracle.dense(3)), rows((6,), 3)
+    with pytest.raises(InputError, match="'kfac': has the options leave_out, got matrix"):
+        laplace(model, Batches(X, y), matrix="hessian")
+    with pytest.raises(InputError, match="expected Batches"):
+        laplace(model, X)
+    found, expected = (laplace(model, data, noise=NOISE) for data in ((X, y), Batches(X, y)))
+    np.testing.assert_array_equal(found.predictive_covariance(X), expected.predictive_covariance(X))

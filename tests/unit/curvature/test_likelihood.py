@@ -79,3 +79,40 @@ def test_refusals():
 def test_codes_of_no_class_are_refused(codes):
     with pytest.raises(InputError, match="expected codes from 0 to 3"):
         log_probability("categorical", np.zeros((2, 4)), codes)
+
+
+BAD_TARGETS = {
+    "codes of ±5": ("bernoulli", [[5.0], [-5.0]], "expected 0, 1 or probabilities between"),
+    "too few": ("bernoulli", [[0.0, 1.0], [1.0, 0.0]], r"1 number\(s\) for each row"),
+    "broken codes": ("categorical", [0.6, 1.6], "whole numbers as codes of the classes, got 0.6"),
+    "shares of 7": ("categorical", [[3.0, 4.0, 0.0], [1.0, 0.0, 0.0]], "sums of 1 to 7"),
+    "negative shares": ("categorical", [[2.0, -1.0, 0.0], [1.0, 0.0, 0.0]], "got -1 as"),
+    "codes by place": ("categorical", [[0, 1], [1, 0]], r"got rows of shape \(2,\)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TARGETS)
+def test_labels_that_say_nothing_are_refused(case):
+    family, y, message = BAD_TARGETS[case]
+    logits = np.zeros((2, 1 if family == "bernoulli" else 3))
+    with pytest.raises(InputError, match=message):
+        log_probability(family, logits, np.array(y))
+
+
+def test_smoothed_labels_are_labels():
+    shares = np.full((2, 3), 0.05, dtype="float32") + 0.85 * np.eye(3, dtype="float32")[:2]
+    found = log_probability("categorical", np.zeros((2, 3)), shares)
+    np.testing.assert_allclose(found, -np.log(3), rtol=1e-6)
+    found = log_probability("bernoulli", np.zeros((2, 1)), np.array([0.1, 0.9]))
+    np.testing.assert_allclose(found, -np.log(2), rtol=1e-12)
+
+
+def test_rows_without_weight_and_exact_fits_are_refused(oracle):
+    model, X = oracle.network((4,), oracle.dense(2)), np.ones((3, 4))
+    with pytest.raises(InputError, match="expected rows of positive weight"):
+        measure_likelihood(model, Batches(X, np.ones((3, 2)), np.zeros(3)), "mse")
+    y = np.add(model(X).numpy(), [[0.0, 1.0]])
+    with pytest.raises(InputError, match=r"zeros in output\(s\) 0, .* give the standard"):
+        measure_likelihood(model, Batches(X, y), "mse").residual_noise()
+    with pytest.raises(InputError, match=r"targets: expected 2 number\(s\) .* shape \(3,\)"):
+        measure_likelihood(model, Batches(X, np.ones((3, 3))), "mse")

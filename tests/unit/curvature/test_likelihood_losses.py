@@ -59,3 +59,17 @@ def test_classes_equal_cross_entropy_of_keras(form):
     found = values(likelihood_loss(likelihood("categorical"), [1.0]), y)
     expected = keras.losses.sparse_categorical_crossentropy(codes, Z, from_logits=True)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "bernoulli", "categorical"])
+def test_outputs_of_another_rank_count_as_they_do_flat(family):
+    rng, scales = np.random.default_rng(3), [1.0]
+    y = rng.integers(0, 2, (N, K)).astype(float)
+    z, targets = (Z[:, :, None], y[:, :, None])
+    if family == "gaussian":
+        scales = [4.0, 1.0, 0.1]
+    if family == "categorical":
+        y = targets = rng.integers(0, K, N)
+        z = Z[:, None]
+    loss = likelihood_loss(likelihood(family), scales)
+    np.testing.assert_allclose(values(loss, targets, z), values(loss, y), rtol=1e-12)

@@ -210,3 +210,53 @@ def test_arrays_that_were_not_saved_are_refused(oracle, change, tmp_path):
         file["arrays/0/input_vectors"] = change(array)
     with pytest.raises(InputError, match="arrays are not those that were saved"):
         load(path, small(oracle))
+
+
+class Subclassed(keras.Model):
+    """A network that does not describe its layers."""
+
+    def __init__(self, activation):
+        super().__init__(dtype="float64")
+        self.activation = activation
+        self.first = keras.layers.Dense(5, activation, dtype="float64")
+        self.last = keras.layers.Dense(2, dtype="float64")
+
+    def call(self, x):
+        return self.last(self.first(x))
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.parametrize("structure", ("kfac", "last_layer", "exact"))
+def test_a_subclassed_network_is_told_by_what_it_gives(structure, tmp_path):
+    X, y = rows()
+    model, other, same = Subclassed("tanh"), Subclassed("relu"), Subclassed("tanh")
+    for one in (model, other, same):
+        one(X[:3])
+        one.set_weights(model.get_weights())
+    posterior = laplace(model, Batches(X, y), structure=structure, noise=NOISE)
+    posterior.save(tmp_path / "posterior.h5")
+    with pytest.raises(InputError, match="another architecture"):
+        load(tmp_path / "posterior.h5", other)
+    again = load(tmp_path / "posterior.h5", same)
+    np.testing.assert_array_equal(
+        again.predictive_covariance(X), posterior.predictive_covariance(X)
+    )
+
+
+@pytest.mark.parametrize(
+    "change", [{"noise": [5.0, 5.0]}, {"prior_precision": 7.0}, {"covered": [0]}]
+)
+def test_a_head_that_was_not_saved_is_refused(oracle, change, tmp_path):
+    path = tmp_path / "posterior.h5"
+    make(oracle).save(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["posterior"] = json.dumps(json.loads(file.attrs["posterior"]) | change)
+    with pytest.raises(InputError, match="head is not the one that was saved"):
+        load(path, small(oracle))
+
+
+def test_a_folder_that_is_not_there_is_named(oracle, tmp_path):
+    with pytest.raises(InputError, match=r"expected a folder that is there, got .*nowhere"):
+        make(oracle).save(tmp_path / "nowhere" / "posterior.h5")

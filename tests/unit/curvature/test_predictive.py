@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from starstack.autodiff.batches import Batches
 from starstack.curvature.ekfac import fit_ekfac
@@ -75,3 +76,35 @@ def test_positions_outside_the_span_too(oracle):
     assert posterior.blocks[0].n_unseen == 9
     at = rng.standard_normal((5, 4, 4))
     oracle.assert_close(posterior.predictive_covariance(at), oracle.predictive(posterior, at))
+
+
+@pytest.mark.parametrize("delta", [1e-4, 1.0])
+@pytest.mark.parametrize("positions", [1, 2])
+def test_rows_of_the_fit_have_short_bars_in_single_precision(delta, positions):
+    """Fewer rows than inputs: what the basis spans of ‖a‖² must not reach the prior's variance."""
+    rng, n, width, noise = np.random.default_rng(0), 60, 300, 0.1
+    spectra = 1 + 0.1 * rng.standard_normal((n, 8)) @ rng.standard_normal((8, width))
+    X = (spectra + 0.02 * rng.standard_normal((n, width))).astype("float32")
+    layer = keras.layers.Dense(1)
+    if positions == 2:
+        # The same row at both positions, and both outputs: Σ_t a_t ⊗ g_t has factors as one has.
+        X, layer = np.stack([X, X], axis=1), keras.layers.Conv1D(1, 1)
+    model = keras.Sequential([keras.Input(X.shape[1:]), layer, keras.layers.Flatten()])
+    y = np.zeros((n, positions))
+    posterior = fit_kfac(model, Batches(X, y), noise=noise, prior_precision=delta)
+    A = np.column_stack([X.reshape(n, positions, width)[:, 0].astype(float), np.ones(n)])
+    _, s, V = np.linalg.svd(A, full_matrices=True)
+    # KFAC of two equal positions: Σ a aᵀ has twice the sum, Σ g gᵀ / (N T) is 1/σ².
+    values = np.zeros(width + 1)
+    values[:n] = positions * s**2 / noise**2
+    expected = ((A @ V.T) ** 2 / (values + delta)).sum(axis=1)
+    found = posterior.predictive_covariance(X)[:, 0, 0]
+    np.testing.assert_allclose(found, expected, rtol=2e-3)
+
+
+def test_many_posteriors_bring_no_advice_of_tensorflow(oracle, caplog):
+    model, X, y = wide(oracle)
+    for _ in range(7):
+        fit_kfac(model, Batches(X, y), noise=0.5).predictive_covariance(X[:2])
+    advice = [r for r in caplog.records if "retracing" in r.getMessage()]
+    assert not [r for r in advice if "EigenPredictive" in r.getMessage()]

@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from starstack.autodiff.batches import Batches
 from starstack.autodiff.flat import FlatParameters
 from starstack.autodiff.products import Products
 from starstack.curvature.row_jacobian import RowJacobian
+from starstack.curvature.structures import laplace
 
 OPTIONS = {"dtype": "float64"}
 NETWORKS = {
@@ -99,3 +101,21 @@ def test_each_weight_belongs_to_one_layer(case):
         for part in block.slices:
             covered[part] += 1
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("structure", ["exact", "function_space", "low_rank", "cg"])
+def test_a_layer_that_is_called_twice(oracle, structure):
+    """Its Jacobian has no two factors; brute force gives the Gauss–Newton matrix."""
+    inputs, twice = (
+        keras.Input((4,), dtype="float64"),
+        keras.layers.Dense(4, "tanh", **OPTIONS),
+    )
+    model = keras.Model(inputs, keras.layers.Dense(2, **OPTIONS)(twice(twice(inputs))))
+    rng, noise = np.random.default_rng(0), np.array([0.5, 2.0])
+    x, y = rng.standard_normal((9, 4)), rng.standard_normal((9, 2))
+    J = oracle.jacobian(model, x)
+    precision = oracle.gauss_newton(model, x, noise**-2.0) + np.eye(J.shape[2])
+    options = {"rank": J.shape[2]} if structure == "low_rank" else {}
+    posterior = laplace(model, Batches(x, y), structure=structure, noise=noise, **options)
+    expected = np.einsum("nci,ij,ndj->ncd", J, np.linalg.inv(precision), J)
+    np.testing.assert_allclose(posterior.predictive_covariance(x), expected, atol=1e-8)

@@ -29,3 +29,8 @@ def test_the_block_that_is_not_finite_is_named(tmp_path):
             with pytest.raises(InputError, match="in rows 6 to 8"):
                 check_rows(model((5, 2)), rows, batch_size=3)
             check_rows(model((5, 2)), rows[:7], batch_size=3)
+
+
+def test_batches_of_no_row_are_refused():
+    with pytest.raises(InputError, match=r"batch_size: expected .* at least 1, got 0"):
+        check_rows(model((5, 2)), np.ones((4, 5, 2)), batch_size=0)

@@ -1,5 +1,8 @@
 """What is stated of a fit's end: null directions as many as derived, separable data named."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
@@ -285,3 +288,34 @@ def test_the_advice_is_what_helps(make_classes, options, message):
     X, y = make_classes(2)
     with pytest.warns(UserWarning, match=message):
         ProjectedLogisticRegression(2, fit_intercept=False, random_state=0, **options).fit(X, y)
+
+
+def test_the_advice_for_a_penalty_beyond_all_is_to_lower_it(make_classes):
+    X, y = make_classes(2)
+    model = ProjectedLogisticRegression(2, alpha=1e4, random_state=0).fit(X, y)
+    assert model._advice(Trace()) == ""
+    for change in ({"status": "not converged"}, {"null_directions_found": 3}):
+        certificates = model.certificates_
+        model.certificates_ = certificates | change
+        assert re.search(r"lower alpha: above about \d+ all", model._advice(Trace()))
+        model.certificates_ = certificates
+
+
+@pytest.mark.filterwarnings("ignore:the minimum should have 1 null directions")  # α is rounding
+@pytest.mark.parametrize("alpha", [1e-10, 1e-8, 1e-6])
+def test_a_small_penalty_on_classes_that_overlap_is_minimised(make_classes, alpha):
+    """Along the gauge it is the only curvature, and unbalanced factors its only gradient."""
+    X, y = make_classes(2, n=200, seed=1)
+    found = ProjectedLogisticRegression(2, alpha=alpha, random_state=0).fit(X, y).certificates_
+    assert (found["status"], found["is_global"]) == ("minimum", True)
+    assert found["dual_norm"] == pytest.approx(alpha, rel=1e-3)
+
+
+def test_certificates_are_plain_numbers_and_words(make_classes):
+    X, y = make_classes(3)
+    for alpha in (0.0, 2.0):
+        model = ProjectedLogisticRegression(2, alpha=alpha, init="zeros", random_state=0).fit(X, y)
+        assert model.saddle_
+        for found in (model.certificates_, *model.saddle_):
+            assert {type(value) for value in found.values()} <= {bool, int, float, str}
+            json.dumps(found)

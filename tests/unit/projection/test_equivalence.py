@@ -44,6 +44,20 @@ def test_coefficients_agree_at_the_default_tolerance(solver):
     np.testing.assert_allclose(joint.intercept_, ridge.intercept_, atol=1e-6)
 
 
+def test_coefficients_agree_where_features_are_nearly_the_same():
+    """The Hessian has a condition of 10⁸, which conjugate gradients do not get through."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(200, 4))
+    y = np.argmax(X @ rng.normal(size=(4, 3)) + 2 * rng.gumbel(size=(200, 3)), axis=1) > 0
+    rng = np.random.default_rng(0)
+    X = np.column_stack([X, *(X + 1e-3 * rng.normal(size=X.shape) for _ in range(2))])
+    joint = ProjectedLogisticRegression(2, alpha=1e-3, random_state=0).fit(X, y)
+    C = joint.certificates_["matching_c"]
+    ridge = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(X, y)
+    size = np.abs(ridge.coef_).max()
+    np.testing.assert_allclose(joint.coef_, ridge.coef_, atol=1e-9 * size)
+
+
 def nuclear_norm_by_proximal_gradient(X, y, alpha, n_steps=20000):
     """FISTA with restarts on B and b: the product itself, no factors, no automatic derivatives."""
     one_hot = np.eye(max(y) + 1)[y]

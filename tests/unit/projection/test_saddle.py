@@ -8,8 +8,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from starstack.projection.objective import Layout
 from starstack.projection.projected_logistic import ProjectedLogisticRegression
-from starstack.projection.saddle import escape_along, extreme_curvature
+from starstack.projection.saddle import Curvature, escape_along, extreme_curvature
 from starstack.projection.solvers import SOLVERS, minimise
+from starstack.projection.starts import STARTS
 
 BASE_RATE = -(3 * np.log(0.75) + np.log(0.25))
 
@@ -39,6 +40,8 @@ def rotated(eigenvalues, seed=0):
         np.linspace(-1, 5, 60),
         np.repeat([-2.0, 0.0, 0.0, 3.0], 10),  # repeated, with many zeros
         np.concatenate([[-1e-3], np.geomspace(1e-6, 1e3, 49)]),  # badly conditioned
+        np.concatenate([[-1e-9], np.linspace(1, 2, 99)]),  # weak, and negative
+        np.concatenate([[-1e-8], np.geomspace(1e-6, 1, 99)]),
         np.full(8, 4.0),
         np.array([-3.0]),
     ],
@@ -156,6 +159,44 @@ def test_an_escape_leads_down(toy, make_objective):
     flat, step = escape_along(objective, zero, curvature)
     assert abs(step) == pytest.approx(np.linalg.norm(flat))
     assert objective.value_and_gradient(flat)[0] < objective.value_and_gradient(zero)[0]
+
+
+class Slope:
+    """1 − x²/2 + 0.01 x⁴ + 0.1 x: from zero it falls to one side only."""
+
+    factor_length = 1.0
+
+    def value_and_gradient(self, flat):
+        (x,) = flat
+        return 1 - x**2 / 2 + 0.01 * x**4 + 0.1 * x, np.array([-x + 0.04 * x**3 + 0.1])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_escape_looks_to_both_sides(sign):
+    curvature = Curvature(-1.0, 1.0, np.array([sign]), error=0.0, n_products=1)
+    flat, step = escape_along(Slope(), np.zeros(1), curvature)
+    assert flat[0] < -0.5
+    assert step == sign * flat[0]
+
+
+def test_what_rounding_does_is_no_saddle():
+    direction = np.ones(1)
+    assert Curvature(-8e-6, 132.0, direction, error=8e-17, n_products=9).is_negative(2e-14)
+    assert not Curvature(-8e-6, 132.0, direction, error=8e-17, n_products=9).is_negative(1e-6)
+    assert not Curvature(-1e-11, 132.0, direction, error=1e-12, n_products=9).is_negative(0.0)
+
+
+@pytest.mark.parametrize("init", STARTS)
+@pytest.mark.parametrize("size", [1e-8, 1e-3, 1e3, 1e6, 1e8])
+def test_the_unit_of_the_features_does_not_matter(make_classes, init, size):
+    """(size · X, size · α) has the coefficients of (X, α) over the size, and the same loss."""
+    X, y = make_classes(2)
+    options = {"rank": 2, "random_state": 0}
+    expected = ProjectedLogisticRegression(alpha=1.0, **options).fit(X, y)
+    found = ProjectedLogisticRegression(alpha=size, init=init, **options).fit(size * X, y)
+    assert found.certificates_["status"] == "minimum"
+    assert found.certificates_["loss"] == pytest.approx(expected.certificates_["loss"], rel=1e-10)
+    np.testing.assert_allclose(size * found.coef_, expected.coef_, atol=1e-6)
 
 
 def test_the_optimum_of_one_column_is_a_saddle_of_two(make_classes, make_objective):

@@ -57,6 +57,22 @@ def test_the_record_says_what_the_spectrum_does_not():
     assert row["Indefinite"] == "no"
 
 
+def test_where_the_prior_precision_comes_from_is_said():
+    """An end of the grid, where a better one may lie beyond, and another structure."""
+    chosen = {"prior_precision": 1e8, "prior_precision_chosen_by": "last_layer"}
+
+    def row(**stated):
+        return curvature_table([RECORD | chosen | stated], EIGENVALUES).iloc[0]
+
+    assert row(prior_precision_at_edge=False)["Prior precision"] == "1e+08"
+    assert row(prior_precision_at_edge=True)["Prior precision"] == "1e+08, end of grid"
+    other = row(prior_precision_at_edge=True, prior_precision_chosen_by="low_rank")
+    assert other["Prior precision"] == "1e+08, by low rank, end of grid"
+    # Scored were the error bars of the other one.
+    assert other["Held-out log likelihood"] is None
+    assert row(prior_precision_at_edge=True)["Held-out log likelihood"] == "−0.25"
+
+
 def test_no_record_is_refused():
     with pytest.raises(InputError, match="there is no record"):
         curvature_table([], EIGENVALUES)

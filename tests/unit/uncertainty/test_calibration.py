@@ -83,6 +83,8 @@ def test_errors_predicted_twice_too_large():
     expected = 2 * stats.norm.cdf(2 * stats.norm.ppf(0.84)) - 1
     assert value(table, "a", "coverage_68") == pytest.approx(expected, abs=0.01)
     assert value(table, "a", "sd_z") == pytest.approx(0.5, abs=0.01)
+    row = table.query("output == 'a' and snr == 'all' and statistic == 'sd_z'").iloc[0]
+    assert row["standard_error"] == pytest.approx(0.5 / np.sqrt(2 * 20_000), rel=0.05)
 
 
 def test_correlations_count_for_the_joint_statistic_only():

@@ -117,3 +117,9 @@ def test_what_is_refused():
         probit_predictive(np.zeros((1, 2)), -np.eye(2)[None])
     with pytest.raises(InputError, match=r"expected \(1, 2, 2\)"):
         monte_carlo_predictive(np.zeros((1, 2)), np.zeros((1, 3, 3)))
+
+
+@pytest.mark.parametrize("n_draws", [-5, 0, 3])
+def test_too_few_draws_are_refused(n_draws):
+    with pytest.raises(InputError, match=f"n_draws is {n_draws}; expected 4 or more"):
+        monte_carlo_predictive(np.zeros((1, 2)), np.eye(2)[None], n_draws=n_draws)

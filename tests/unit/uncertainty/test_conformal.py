@@ -159,3 +159,30 @@ def test_what_is_refused():
         )
     with pytest.raises(InputError, match="below the 2 models"):
         cv_plus_intervals(np.ones(3), np.arange(3), np.zeros((2, 1)), alpha=0.5)
+
+
+def test_the_guarantee_with_nearly_as_many_folds_as_rows():
+    """The other branch of the minimum: (1 - K/n) / (K + 1) of 50 folds of two rows."""
+    assert cv_plus_guarantee(100, 50, 0.1) == pytest.approx(0.8 - 0.5 / 51, abs=1e-12)
+    assert cv_plus_guarantee(100, 20, 0.1) == pytest.approx(0.8 - 0.8 / 21, abs=1e-12)
+    assert cv_plus_guarantee(100, 5, 0.1) == pytest.approx(0.8 - 1.6 / 21, abs=1e-12)
+
+
+def test_scores_that_are_not_numbers_are_refused():
+    """NaN sorts as the largest score, and would only widen or not widen an interval."""
+    scores = np.r_[np.nan, np.arange(1.0, 12.0)]
+    with pytest.raises(InputError, match="scores: 1 of 12 are NaN"):
+        conformal_quantile(scores, 0.1)
+    with pytest.raises(InputError, match="scores: 1 of 12 are NaN"):
+        cv_plus_intervals(scores, np.zeros(12, int), np.zeros((1, 1)), alpha=0.1)
+    with pytest.raises(InputError, match="scores: 12 of 12 are NaN"):
+        cv_plus_intervals(
+            np.zeros(12),
+            np.zeros(12, int),
+            np.zeros((1, 1)),
+            alpha=0.1,
+            sigma_of_row=np.full(12, np.nan),
+            sigma_by_fold=np.ones((1, 1)),
+        )
+    # An infinite error is one that no finite interval holds.
+    assert conformal_quantile(np.r_[np.inf, np.ones(18)], 0.1) == 1

@@ -17,7 +17,7 @@ from starstack.uncertainty.noise_propagation import propagate
 
 def problem(n=3, k=2, p=30, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, k, p)) * np.array([100.0, 0.1])[:k, None], rng.uniform(
+    return rng.normal(size=(n, k, p)) * np.array([100.0, 0.1, 1.0])[:k, None], rng.uniform(
         0.5, 2, (n, p)
     )
 
@@ -157,3 +157,42 @@ def test_what_is_refused():
     derivatives[2, 1] = 0
     with pytest.raises(InputError, match="spectrum 2 do not depend on label 1"):
         cramer_rao_bound(derivatives, np.ones_like(errors))
+
+
+def test_labels_that_the_pixels_do_not_tell_apart_are_refused():
+    """Rounding leaves a singular matrix an inverse, with variances of either sign."""
+    derivatives, errors = problem(k=3)
+    few, jacobian = derivatives[:, :, :2], np.ones((3, 1, 2))
+    with pytest.raises(InputError, match="labels of spectrum 0 cannot be told apart"):
+        cramer_rao_bound(few, errors[:, :2])
+    with pytest.raises(InputError, match="cannot be told apart"):
+        biased_bound(jacobian, few, errors[:, :2])
+    multiple = derivatives.copy()
+    multiple[1, 2] = 3 * multiple[1, 0] - 7 * multiple[1, 1]
+    with pytest.raises(InputError, match="labels of spectrum 1 cannot be told apart"):
+        cramer_rao_bound(multiple, errors)
+
+
+def test_labels_that_are_nearly_alike_keep_their_bound():
+    """Correlated to 1 - 1e-8; by hand, the variance is that of one label over 1 - r²."""
+    across = np.zeros((1, 2, 2))
+    across[0, 0], across[0, 1] = [1, 0], [1, 1e-4]
+    found = cramer_rao_bound(across, np.ones((1, 2)))
+    np.testing.assert_allclose(found[0], [[1 + 1e8, -1e8], [-1e8, 1e8]], rtol=1e-6)
+
+
+def test_shapes_that_do_not_agree_are_refused():
+    derivatives, errors = problem()
+    nuisance = np.ones((3, 1, 30))
+    with pytest.raises(InputError, match=r"errors have shape \(3, 29\); expected \(3, 30\)"):
+        cramer_rao_bound(derivatives, errors[:, 1:])
+    with pytest.raises(InputError, match=r"derivatives have shape \(2, 30\); expected \(n, k, p"):
+        fisher_information(derivatives[0], errors)
+    with pytest.raises(InputError, match=r"scatter has shape \(29,\); expected \(30,\)"):
+        fisher_information(derivatives, errors, scatter=np.ones(29))
+    with pytest.raises(InputError, match=r"nuisances have shape \(2, 1, 30\); expected \(3, m, 30"):
+        cramer_rao_bound(derivatives, errors, nuisances=nuisance[1:], prior_spreads=[1.0])
+    with pytest.raises(InputError, match=r"prior_spreads have shape \(2,\); expected \(1,\)"):
+        cramer_rao_bound(derivatives, errors, nuisances=nuisance, prior_spreads=[1.0, 2.0])
+    with pytest.raises(InputError, match=r"jacobian has shape \(3, 2, 29\); expected \(3, k, 30"):
+        biased_bound(np.ones((3, 2, 29)), derivatives, errors)

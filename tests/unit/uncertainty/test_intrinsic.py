@@ -133,3 +133,52 @@ def test_data_without_noise_have_all_their_errors_as_scatter(k):
     errors = np.random.default_rng(5).normal(size=(900, k))
     found = fit_intrinsic(errors, np.zeros((900, k, k)), errors, min_stars=900)
     np.testing.assert_allclose(found.boxes[0].covariance, errors.T @ errors / 900, rtol=1e-3)
+
+
+def test_what_is_not_a_number_is_refused():
+    errors, known, predicted = drawn(10)
+    for place, name in enumerate(("errors", "covariances", "predicted labels")):
+        parts = [errors.copy(), known.copy(), predicted.copy()]
+        parts[place][3, 0] = np.nan
+        with pytest.raises(InputError, match=f"{name} of star 3 hold NaN or infinity"):
+            fit_intrinsic(*parts)
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_no_errors_have_no_scatter(noisy):
+    _, known, predicted = drawn(500)
+    found = fit_intrinsic(np.zeros((500, 2)), known * noisy, predicted, min_stars=100)
+    for box in found.boxes:
+        np.testing.assert_array_equal(box.covariance, np.zeros((2, 2)))
+        assert box.at_zero == (True, True)
+
+
+def test_a_label_without_errors_leaves_the_others_as_they_are():
+    errors, known, predicted = drawn(500)
+    errors[:, 1] = 0
+    known[:, 1, :] = known[:, :, 1] = 0
+    found = fit_intrinsic(errors, known, predicted, min_stars=500).boxes[0].covariance
+    alone = fit_intrinsic(errors[:, :1], known[:, :1, :1], predicted[:, :1], min_stars=500)
+    np.testing.assert_allclose(found[0, 0], alone.boxes[0].covariance[0, 0], rtol=1e-3)
+    np.testing.assert_allclose(found[1], 0, atol=1e-12)
+
+
+def test_the_same_error_of_every_star_is_scatter():
+    """A bias is scatter about the truth, also where nothing spreads."""
+    _, _, predicted = drawn(300)
+    errors, known = np.tile([5.0, -0.1], (300, 1)), np.zeros((300, 2, 2))
+    found = fit_intrinsic(errors, known, predicted, min_stars=300).boxes[0].covariance
+    np.testing.assert_allclose(found, [[25.0, -0.5], [-0.5, 0.01]], rtol=1e-3)
+
+
+@pytest.mark.parametrize("dof", [None, 5.0])
+def test_labels_with_the_same_errors_have_a_singular_scatter(dof):
+    """Without known parts, the second moment of the errors, of which one direction has none."""
+    one = np.random.default_rng(6).normal(size=(900, 1))
+    errors, known = one * [1.0, 20.0, -3.0], np.zeros((900, 3, 3))
+    found = fit_intrinsic(errors, known, errors, min_stars=900, dof=dof).boxes[0].covariance
+    assert np.isfinite(found).all()
+    unit = np.array([1.0, 20.0, -3.0])
+    np.testing.assert_allclose(found / np.outer(unit, unit), found[0, 0], rtol=1e-3)
+    if dof is None:
+        np.testing.assert_allclose(found, errors.T @ errors / 900, rtol=1e-3)

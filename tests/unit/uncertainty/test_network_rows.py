@@ -1,11 +1,13 @@
 """Rows, posteriors and noise of a small network, against arithmetic by hand."""
 
 import dataclasses
+import logging
 
 import keras
 import numpy as np
 import pytest
 
+from starstack.curvature.diagnosis import diagnose, likelihood_products
 from starstack.curvature.structures import laplace
 from starstack.data.dataset import Dataset
 from starstack.networks.persistence import FittedNetwork
@@ -93,11 +95,65 @@ def test_fit_calibration_and_test_rows_share_none(dataset):
 
 def test_rows_that_stand_for_more_count_for_them(network, dataset):
     rows = np.arange(0, N, 3)
-    data = scaled_batches(network, dataset, rows, stand_for=N)
+    data = scaled_batches(network, dataset, rows, fitted=np.arange(N))
     assert data.total_weight == pytest.approx(N)
     batch = next(iter(data))
     np.testing.assert_allclose(batch.x, (dataset.X[rows] - 5) / 2)
     np.testing.assert_allclose(batch.y, (dataset.y[rows] - [4000, 10]) / [50, 3])
+
+
+def weighted(dataset, seed=4):
+    """Weights of any unit, some of them zero."""
+    weight = np.random.default_rng(seed).uniform(0, 700, N)
+    weight[[1, 5]] = 0
+    return dataclasses.replace(dataset, sample_weight=weight)
+
+
+def test_fitted_rows_count_as_they_did_in_training(network, dataset):
+    fitted, drawn = np.arange(10, 50), np.arange(10, 50, 4)
+    some = weighted(dataset)
+    mean = some.sample_weight[fitted].mean()
+    data = scaled_batches(network, some, drawn, fitted=fitted)
+    (batch,) = data
+    np.testing.assert_allclose(batch.weight, 4 * some.sample_weight[drawn] / mean)
+    assert scaled_batches(network, some, fitted, fitted=fitted).total_weight == pytest.approx(40)
+    # Rows that were held out count once each.
+    (batch,) = scaled_batches(network, some, np.arange(50, N))
+    np.testing.assert_array_equal(batch.weight, np.ones(10))
+
+
+def test_the_posterior_of_a_weighted_network_is_that_of_weighted_ridge(network, dataset):
+    """Of the weights that a weighted ridge has, the gradient is zero too."""
+    some, fitted, delta = weighted(dataset), np.arange(40), 3.0
+    noise, k = np.array([0.5, 2.0]), 2
+    rng = np.random.default_rng(5)
+    some = dataclasses.replace(some, y=some.y + rng.normal(size=(N, 2)) * [60.0, 3.0])
+    a = np.hstack([(some.X - 5) / 2, np.ones((N, 1))])
+    targets = (some.y - [4000.0, 10.0]) / [50.0, 3.0]
+    share = some.sample_weight[fitted] / some.sample_weight[fitted].mean()
+    precisions = [
+        (a[fitted].T * share) @ a[fitted] / noise[c] ** 2 + delta * np.eye(WIDTH + 1)
+        for c in range(k)
+    ]
+    ridge = np.stack(
+        [
+            np.linalg.solve(own, (a[fitted].T * share) @ targets[fitted, c] / noise[c] ** 2)
+            for c, own in enumerate(precisions)
+        ],
+        axis=1,
+    )
+    model = keras.models.clone_model(network.model)
+    model.set_weights([ridge[:-1], ridge[-1]])
+    trained = dataclasses.replace(network, model=model)
+    data = scaled_batches(trained, some, fitted, fitted=fitted)
+    for structure in ("kfac", "exact", "cg"):
+        posterior = laplace(model, data, structure=structure, noise=noise, prior_precision=delta)
+        found = weights_covariance(posterior, trained, some, np.arange(40, N))
+        for c, scale in enumerate((50.0, 3.0)):
+            expected = np.einsum("ni,ij,nj->n", a[40:], np.linalg.inv(precisions[c]), a[40:])
+            np.testing.assert_allclose(found[:, c, c], scale**2 * expected, rtol=1e-8)
+        record = diagnose(posterior, likelihood_products(posterior, data))
+        assert record.gradient_norm < 1e-9 * record.prior_gradient_norm
 
 
 def test_the_covariance_of_the_weights_is_in_the_units_of_the_targets(network, dataset):
@@ -170,3 +226,19 @@ def test_other_scales_have_another_digest(network):
     other = dataclasses.replace(network, input_scaler=Scaler(np.full(WIDTH, 5.0), 2.1))
     assert scaler_digest(other) != scaler_digest(network)
     assert scaler_digest(network) == scaler_digest(dataclasses.replace(network))
+
+
+def test_every_error_bar_is_solved_for_once_and_the_log_has_the_total(network, dataset, caplog):
+    """No row that only fills up a batch is solved for."""
+    fitted, rows = np.arange(40), np.arange(40, 51)
+    data = scaled_batches(network, dataset, fitted, fitted=fitted)
+    exact, solved = (
+        laplace(network.model, data, structure=name, noise=1.0) for name in ("exact", "cg")
+    )
+    with caplog.at_level(logging.INFO):
+        found = weights_covariance(solved, network, dataset, rows)
+    solutions = [each for each in caplog.messages if "right-hand side" in each]
+    assert len(solutions) == 11 * 2
+    assert "error bars of cg: 11 of 11 rows" in caplog.messages
+    expected = weights_covariance(exact, network, dataset, rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-7)

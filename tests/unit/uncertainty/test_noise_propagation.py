@@ -291,3 +291,32 @@ def test_a_trained_network_in_its_own_units():
         axis=-1,
     )
     np.testing.assert_allclose(network.jacobian(x), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.uint8, np.float16])
+def test_spectra_of_any_type_keep_their_noise(kind):
+    """An error of 0.03 is none in whole numbers, and has three digits in half precision."""
+    weights, network = linear()
+    found = noise_covariance(network, np.ones((2, P), kind), np.full((2, P), 0.03))
+    np.testing.assert_allclose(found, np.stack([0.03**2 * weights @ weights.T] * 2), rtol=1e-5)
+
+
+def test_a_masked_pixel_without_a_number_is_refused():
+    """Its noise is none, but the network still reads it."""
+    _, _, network = quadratic()
+    spectra, errors = np.ones((3, P)), np.full((3, P), 0.1)
+    errors[1, 2] = np.inf
+    for wrong in (np.nan, np.inf):
+        holed = spectra.copy()
+        holed[1, 2] = wrong
+        for rows in ((holed, None), (spectra, holed)):
+            with pytest.raises(InputError, match=r"spectrum 1 has pixels that are NaN or infinite"):
+                noise_covariance(network, rows[0], errors, reference=rows[1])
+    # What is not looked at may hold anything.
+    about = noise_covariance(network, holed, errors, reference=spectra)
+    np.testing.assert_array_equal(about, noise_covariance(network, spectra, errors))
+
+
+def test_no_spectrum_is_refused():
+    with pytest.raises(InputError, match="expected at least one spectrum"):
+        noise_covariance(linear()[1], np.ones((0, P)), np.ones((0, P)))

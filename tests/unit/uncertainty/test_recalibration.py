@@ -133,3 +133,13 @@ def test_ellipsoids_of_new_rows_are_covered(kind):
     if dof:  # what the law is for
         plain = calibration_table(errors, stretched, NAMES).query("output == 'joint'")
         assert plain.set_index("statistic")["value"]["coverage_68"] > 0.72
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "student_t", "empirical"])
+@pytest.mark.parametrize("scale", [True, False])
+def test_errors_that_are_all_zero_are_refused(kind, scale):
+    """A factor of 0 would promise predictions without an error."""
+    errors, covariance, by = drawn(300, 1)
+    errors[:, 1] = 0
+    with pytest.raises(InputError, match="all 300 errors of output 1 are 0; set recalibration"):
+        fit_recalibration(errors, covariance, by, distribution=kind, scale=scale)

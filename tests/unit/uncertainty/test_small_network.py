@@ -111,7 +111,8 @@ def test_noise_and_exact_posterior_are_what_algebra_makes_of_the_weights(fitted)
     np.testing.assert_allclose(exact.noise, noise, rtol=1e-4)
     assert exact.prior_precision == 1
     J = weights_jacobian(weights, x[fit]) / noise[:, None]
-    precision = np.einsum("nci,ncj->ij", J, J) + np.eye(J.shape[2])
+    share = components.sample_weight[fit] / components.sample_weight[fit].mean()
+    precision = np.einsum("n,nci,ncj->ij", share, J, J) + np.eye(J.shape[2])
     at = weights_jacobian(weights, x[held_out])
     expected = np.einsum("nci,ij,ndj->ncd", at, np.linalg.inv(precision), at)
     found = exact.predictive_covariance(x[held_out].astype(np.float32))

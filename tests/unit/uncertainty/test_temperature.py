@@ -25,6 +25,8 @@ def test_it_is_one_for_true_probabilities_and_found_again_for_sharpened_ones():
     again = fit_temperature(sharp, codes)
     assert again.value == pytest.approx(2.5 * found.value, rel=1e-6)
     np.testing.assert_allclose(again.apply(sharp), found.apply(p), rtol=1e-6)
+    # The unit of a temperature is that of the logits.
+    assert again.standard_error == pytest.approx(2.5 * found.standard_error, rel=1e-6)
 
 
 def test_it_has_the_smallest_log_loss():

@@ -75,7 +75,7 @@ class FixedHessian:
         stack = dense_stack(products.model)
         self.keeps = (
             stack is not None
-            and not products.regularization
+            and not products.has_penalties
             and _has_all_weights(stack, products)
             and _kept_bytes(stack, products) <= memory_limit
         )

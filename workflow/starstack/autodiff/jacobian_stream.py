@@ -160,7 +160,7 @@ def stream_input_jacobian(
     try:
         done = 0
         for batch in data:
-            ((_, inputs),) = function.batches(batch.x)
+            ((_, inputs),) = function.batches(batch.x, names[done:])
             jacobian = function.of_batch(inputs)[: batch.n]
             sums = sums or _Sums(jacobian.shape[1:])
             sums.add(jacobian, names[done:])

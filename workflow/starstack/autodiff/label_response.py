@@ -50,6 +50,11 @@ def label_response(
     Returns
     -------
     ndarray of float64, shape (len(rows), k, labels)
+
+    Raises
+    ------
+    InputError
+        For what `input_jacobian` refuses; rows are named by their position in X.
     """
     data = Batches(X, rows=rows, transform=transform, batch_size=batch_size)
     function = InputJacobian(
@@ -57,7 +62,8 @@ def label_response(
     )
     found, start = [], 0
     for batch in data:
-        jacobian = function(batch.x)[: batch.n]
+        ((_, inputs),) = function.batches(batch.x, rows[start:])
+        jacobian = function.of_batch(inputs)[: batch.n]
         change = derivatives[start : start + batch.n]
         found.append(np.einsum("nkp,nlp->nkl", jacobian, change, optimize=True))
         start += batch.n

@@ -20,6 +20,7 @@ References
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,7 +156,9 @@ class FactorFunction:
         if self._compiled is None:
             # The number of rows is left open: a ragged last batch does not compile anew.
             rows = tf.TensorSpec([None, *np.shape(x)[1:]], self.dtype)
-            self._compiled = tf.function(self._trace, input_signature=[rows], autograph=False)
+            # TensorFlow warns of many traces of one method, though each is of another object's.
+            own = partial(self._trace)
+            self._compiled = tf.function(own, input_signature=[rows], autograph=False)
         outputs, activations, deltas = self._compiled(tf.cast(x, self.dtype))
         parts = zip(self.layers, activations, deltas, strict=True)
         return outputs, [LayerFactors(*part) for part in parts]
@@ -165,6 +168,12 @@ class FactorFunction:
 
         with tf.GradientTape(persistent=True) as tape, _tapped(self.layers) as taps:
             outputs = self._infer(x)
+            # Here, since Keras wraps what is raised inside its layers in a text of its own.
+            if repeated := [name for name, found in taps.items() if found.n_calls > 1]:
+                raise InputError(
+                    f"layers {', '.join(repeated)}: expected to be called once in the network, but "
+                    "are called more than once; take a structure that needs no factors"
+                )
             # Whatever the rank of the outputs, each row has k numbers.
             outputs = tf.reshape(outputs, [tf.shape(x)[0], int(np.prod(outputs.shape[1:]))])
         reached = [taps[layer.name].pre_activation for layer in self.layers]
@@ -278,6 +287,7 @@ def _reason_against(layer: "keras.layers.Layer | None", variables: list) -> str:
 class _Tap:
     inputs: Any
     pre_activation: Any
+    n_calls: int
 
 
 @contextmanager
@@ -293,11 +303,6 @@ def _tapped(layers: Sequence[WeightLayer]) -> Iterator[dict[str, _Tap]]:
         own = vars(layer.layer)
 
         def call(inputs: "tf.Tensor", **options: Any) -> "tf.Tensor":
-            if layer.name in taps:
-                raise InputError(
-                    f"layer {layer.name!r} is called more than once in the network; expected once; "
-                    "take a structure that needs no factors"
-                )
             activation = own["activation"]
             # Past Keras's own setter, which tracks what is set.
             own["activation"] = None
@@ -305,7 +310,8 @@ def _tapped(layers: Sequence[WeightLayer]) -> Iterator[dict[str, _Tap]]:
                 z = type(layer.layer).call(layer.layer, inputs, **options)
             finally:
                 own["activation"] = activation
-            taps[layer.name] = _Tap(inputs, z)
+            earlier = taps[layer.name].n_calls if layer.name in taps else 0
+            taps[layer.name] = _Tap(inputs, z, earlier + 1)
             return z if activation is None else activation(z)
 
         return call

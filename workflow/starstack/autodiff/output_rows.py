@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from starstack.errors import InputError
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -22,6 +24,12 @@ def output_rows(function: "Callable[[tf.Tensor], tf.Tensor]", x: "tf.Tensor") ->
     -------
     tensor of shape (n, k, *shape)
         The k outputs of a row in row-major order.
+
+    Raises
+    ------
+    InputError
+        If no output has a derivative, as behind an embedding or a cast to whole numbers: zeros
+        would say that the outputs do not change with the inputs.
     """
     import tensorflow as tf
 
@@ -30,5 +38,10 @@ def output_rows(function: "Callable[[tf.Tensor], tf.Tensor]", x: "tf.Tensor") ->
         y = function(x)
         # Divided under the tape, so that one forward pass serves all products.
         outputs = tf.unstack(tf.reshape(y, [x.shape[0], -1]), axis=1)
-    rows = [tape.gradient(output, x, unconnected_gradients="zero") for output in outputs]
-    return tf.stack(rows, axis=1)
+    rows = [tape.gradient(output, x) for output in outputs]
+    if all(row is None for row in rows):
+        raise InputError(
+            "no output has a derivative by the inputs; expected none behind an Embedding or a cast "
+            "to whole numbers: differentiate the part of the model after it"
+        )
+    return tf.stack([tf.zeros_like(x) if row is None else row for row in rows], axis=1)

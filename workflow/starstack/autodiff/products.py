@@ -151,6 +151,11 @@ class Products:
         return {name: compiled.n_traces for name, compiled in self._compiled.items()}
 
     @property
+    def has_penalties(self) -> bool:
+        """Whether the loss includes the penalty of any weight."""
+        return bool(self._penalties)
+
+    @property
     def scale(self) -> float:
         """What the sum over rows is multiplied with: 1/N, 1, or one over the sum of weights."""
         return {

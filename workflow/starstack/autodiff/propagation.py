@@ -6,11 +6,11 @@ model is a stack of Dense layers: J = R W₁ᵀ with the short rows R = ∂outpu
 J C Jᵀ = R (W₁ᵀ C W₁) Rᵀ, and the inputs, of which there are most, are summed over only once.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from starstack.autodiff.inference import check_model
 from starstack.autodiff.jacobian import InputJacobian, scale_vector
 from starstack.errors import InputError
 
@@ -47,7 +47,8 @@ class NoisePropagation:
             model, input_scale=input_scale, target_scale=target_scale, batch_size=batch_size
         )
         self._compiled = {
-            method: tf.function(function, autograph=False)
+            # See `InputJacobian`.
+            method: tf.function(partial(function), autograph=False)
             for method, function in (("rows", self._by_rows), ("gram", self._by_gram))
         }
 
@@ -212,7 +213,8 @@ def propagated_covariance(
     Raises
     ------
     InputError
-        If a variance is negative or NaN, shapes do not fit, or what results is no covariance.
+        If a variance is negative or NaN, x is not finite, shapes do not fit, or what results is no
+        covariance.
 
     Examples
     --------
@@ -240,7 +242,6 @@ def propagated_covariance(
         target_scale=target_scale,
         batch_size=min(batch_size, max(n, 1)),
     )
-    check_model(model, x[:2] if x.ndim > 1 else None)
     same = variance.ndim == 1 and (off_diagonals is None or off_diagonals.ndim == 2)
     possible = same and noise.has_gram
     if method == "gram" and not possible:

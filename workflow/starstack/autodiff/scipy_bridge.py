@@ -49,6 +49,12 @@ METHODS: dict[str, Method] = {
 # SciPy's BFGS holds so many matrices of this size while it updates its own (1.17, tracemalloc).
 DENSE_COPIES = 6
 MEMORY_LIMIT = 4e9
+# What helps after SciPy's ``status``, which its messages do not say.
+REMEDIES = {
+    1: "raise maxiter in options, or tol if the loss no longer falls",
+    2: "where the loss falls by less than its rounding no step helps: raise tol above this slope, "
+    "try another method, or build the model in float64",
+}
 
 
 def minimize(
@@ -100,7 +106,9 @@ def minimize(
         SciPy's, with float64 ``x``, ``fun``, ``jac``, and ``hess_inv``: the dense (P, P) estimate
         for BFGS, SciPy's operator for L-BFGS-B, and for the others the exact inverse by
         conjugate gradients, an operator that raises where the Hessian is not positive definite.
-        ``products`` holds the derivatives at the minimum.
+        It stays that at ``x``, whatever the model's weights become. ``message`` of a failure says
+        what slope was reached and what helps. ``products`` holds the derivatives, at the model's
+        weights of the time.
 
     Raises
     ------
@@ -138,31 +146,37 @@ def minimize(
         products.check_finite(gradient=True)
         if METHODS[method].needs_products:
             prove(products, "hessian")
-        result = scipy_minimize(
-            objective.value_and_gradient,
-            start,
-            jac=True,
-            method=method,
-            hessp=objective.product if METHODS[method].needs_products else None,
-            tol=tol,
-            callback=None if callback is None else _callback(callback),
-            options=options,
-        )
+        with np.errstate(invalid="ignore", divide="ignore"):  # see `_Objective.product`
+            result = scipy_minimize(
+                objective.value_and_gradient,
+                start,
+                jac=True,
+                method=method,
+                hessp=objective.product if METHODS[method].needs_products else None,
+                tol=tol,
+                callback=None if callback is None else _callback(callback),
+                options=options,
+            )
         parameters.write(result.x)
     except BaseException:
         parameters.write(own)
         raise
     result.x = np.asarray(result.x, dtype=np.float64)
     result.products = products
+    slope = np.abs(result.jac).max()
+    if result.status in REMEDIES:
+        remedy = REMEDIES[result.status]
+        result.message = f"{result.message} The largest slope is {slope:.1e}; {remedy}."
     if "hess_inv" not in result:
-        result.hess_inv = ExactInverse(products)
-    logger.info(
+        result.hess_inv = ExactInverse(products, result.x)
+    logger.log(
+        logging.INFO if result.success else logging.WARNING,
         "%s: %s after %d iterations, loss %.6g, largest slope %.1e",
         method,
         "converged" if result.success else f"stopped ({result.message})",
         result.nit,
         result.fun,
-        np.abs(result.jac).max(),
+        slope,
     )
     return result
 
@@ -218,16 +232,27 @@ def inverse_hessian_product(
 
 
 class ExactInverse(LinearOperator):
-    """H⁻¹ at the model's weights by `inverse_hessian_product`, a solve per product."""
+    """H⁻¹ at some weights by `inverse_hessian_product`, a solve per product.
 
-    def __init__(self, products: Products) -> None:
-        self.products = products
+    The model has these weights during a product and its own again afterwards.
+
+    Parameters
+    ----------
+    products : Products
+        Model, loss and data.
+    at : ndarray of shape (P,)
+        The weights.
+    """
+
+    def __init__(self, products: Products, at: np.ndarray) -> None:
+        self.products, self.at = products, products.parameters.check(at, "at").copy()
         size = products.parameters.size
         super().__init__(np.dtype(np.float64), (size, size))
 
     def _matvec(self, v: np.ndarray) -> np.ndarray:
         rtol = 1e-10 if coarsest_type(self.products.model) == "float64" else 1e-4
-        return inverse_hessian_product(self.products, np.reshape(v, -1), rtol=rtol)
+        with self.products.parameters.at(self.at):
+            return inverse_hessian_product(self.products, np.reshape(v, -1), rtol=rtol)
 
     def _adjoint(self) -> "ExactInverse":
         return self
@@ -316,6 +341,9 @@ class _Objective:
         return self._products.loss_and_gradient()
 
     def product(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        if not np.isfinite(v).all():
+            # At a minimum trust-krylov divides zero by zero, and ends by the NaN that it gets back.
+            return np.full_like(v, np.nan, dtype=np.float64)
         self._move(x)
         if self._hessian is None:  # many methods ask for none
             self._hessian = FixedHessian(self._products)

@@ -197,11 +197,14 @@ def accumulate_blocks(
     family = likelihood_family(loss)
     factors = FactorFunction(model, logits=family != "gaussian", only=only, leave_out=leave_out)
     apart = family == "gaussian"
-    n_sums = int(np.prod(model.output_shape[1:])) if apart else 1
-    _check_size(factors.layers, n_sums, max_bytes)
     likelihood = LikelihoodSums(family)
-    sums = {w.name: np.zeros((n_sums, w.size, w.size)) for w in factors.layers}
+    sums: dict[str, np.ndarray] = {}
     for batch in factor_batches(factors, data, likelihood, "block"):
+        if not sums:
+            # A subclassed network does not say beforehand how many outputs it has.
+            n_sums = len(batch[0].g) if apart else 1
+            _check_size(factors.layers, n_sums, max_bytes)
+            sums = {w.name: np.zeros((n_sums, w.size, w.size)) for w in factors.layers}
         for rows in batch:
             step = max(1, JACOBIAN_ENTRIES // rows.layer.size)
             for m in range(len(rows.g)):

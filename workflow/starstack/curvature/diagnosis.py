@@ -1,8 +1,10 @@
 """What the data say of a posterior: gradient, extreme eigenvalues and proofs, for its record."""
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
+from starstack.autodiff.batches import as_batches
 from starstack.autodiff.losses import RowLoss
 from starstack.autodiff.operators import GaussNewtonOperator, HessianOperator
 from starstack.autodiff.products import Products
@@ -27,7 +29,7 @@ N_STEPS = 30
 
 def diagnose(
     posterior: "Posterior",
-    products: Products,
+    products: "Products | Batches",
     *,
     matrix: str = "gauss_newton",
     shift: float = 0.0,
@@ -47,14 +49,15 @@ def diagnose(
     ----------
     posterior : Posterior
         With its σ and δ.
-    products : Products
-        From `likelihood_products` for the rows it was made from.
+    products : Products or Batches
+        The rows it was made from, with their targets; or `likelihood_products` of these, where
+        products of some rows are to be kept.
     matrix : str
         What the posterior inverts.
     shift : float
         See `CurvatureRecord`.
     started : float, optional
-        See `starstack.curvature.record.describe_curvature`.
+        See `starstack.curvature.record.describe_curvature`; the time of this call by default.
     n_steps : int
         Hessian products for the extreme eigenvalues; 0 leaves them out.
     fewer : Products, optional
@@ -67,13 +70,16 @@ def diagnose(
     Returns
     -------
     CurvatureRecord
-        To be set as ``posterior.record``.
+        To be set as ``posterior.record``; it has the time of this call, or that since `started`.
 
     Raises
     ------
     InputError
         Naming the proof that failed.
     """
+    started = time.perf_counter() if started is None else started
+    if not isinstance(products, Products):
+        products = likelihood_products(posterior, as_batches(products))
     proved = OPERATORS[matrix](products)
     operator = None
     if n_steps:

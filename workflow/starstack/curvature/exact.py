@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, eigvalsh, solve_triangular
 
+from starstack.autodiff.flat import FlatParameters
 from starstack.autodiff.products import Products
 from starstack.curvature.diagnosis import diagnose, likelihood_products, products_of
 from starstack.curvature.likelihood import measure_likelihood, precision_roots
@@ -68,10 +69,13 @@ class ExactPosterior(Posterior):
         self._terms, self.shift = terms, float(shift)
         self._jacobian = RowJacobian(model, logits=not likelihood.is_gaussian)
 
+    def curvature(self) -> np.ndarray:
+        """Return the curvature at this σ, with neither δ nor the shift, shape (P, P)."""
+        return np.tensordot(term_scales(self.likelihood, self.noise), self._terms, axes=1)
+
     def precision(self) -> np.ndarray:
         """Return P, shape (P, P)."""
-        scales = term_scales(self.likelihood, self.noise)
-        matrix = np.tensordot(scales, self._terms, axes=1)
+        matrix = self.curvature()
         matrix[np.diag_indices_from(matrix)] += self.prior_vector() + self.shift
         return matrix
 
@@ -158,7 +162,7 @@ def fit_exact(
         raise InputError(f"exact: matrix is {matrix!r}; expected one of {', '.join(MATRICES)}")
     likelihood = measure_likelihood(model, data, loss)
     n_terms = likelihood.n_outputs if likelihood.is_gaussian else 1
-    _check_size(model.count_params(), n_terms, memory_limit)
+    _check_size(FlatParameters(model).size, n_terms, memory_limit)
     make = gauss_newton_terms if matrix == "gauss_newton" else hessian_terms
     posterior = ExactPosterior(
         model,
@@ -229,7 +233,8 @@ def _check_product(posterior: ExactPosterior, products: Products, matrix: str) -
     """Compare the dense matrix with the product, which goes another way."""
     v = np.random.default_rng(0).standard_normal(posterior.parameters.size)
     expected = getattr(products, f"{matrix}_vector_product")(v)
-    found = posterior.precision() @ v - (posterior.prior_vector() + posterior.shift) * v
+    # Before δ is added, which may be larger by more than rounding leaves of the curvature.
+    found = posterior.curvature() @ v
     error = np.linalg.norm(found - expected) / max(np.linalg.norm(expected), np.finfo(float).tiny)
     limit = AGREEMENT[str(posterior.parameters.dtype)]
     if not error <= limit:

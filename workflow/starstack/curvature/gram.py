@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Least number of rows whose products are added in their own precision.
+PART_ROWS = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Eigenbasis:
@@ -40,13 +43,34 @@ def eigenbasis(matrix: np.ndarray) -> Eigenbasis:
     return Eigenbasis(vectors, np.maximum(values, 0.0))
 
 
+def gram_matrix(rows: np.ndarray) -> np.ndarray:
+    """Return Σ a aᵀ, float64 of shape (…, d, d), for rows of shape (…, n, d).
+
+    Products of `PART_ROWS` rows, or of d where these are more, are taken in the precision of the
+    rows and added in float64, so that rounding does not grow with the number of rows.
+
+    Examples
+    --------
+    >>> gram_matrix(np.array([[1.0, 2.0], [3.0, 0.0]], dtype="float32"))
+    array([[10.,  2.],
+           [ 2.,  4.]])
+    """
+    n, width = rows.shape[-2:]
+    total = np.zeros((*rows.shape[:-2], width, width))
+    step = max(PART_ROWS, width)
+    for start in range(0, n, step):
+        part = rows[..., start : start + step, :]
+        total += np.matmul(part.swapaxes(-1, -2), part)
+    return total
+
+
 class GramSum:
     """Adds up A = Σ a aᵀ over blocks of rows; A = BᵀB, B holding the rows.
 
     Rows are held until there are as many as A has columns. If there never are, the eigenbasis is
     found through the smaller B Bᵀ = U S Uᵀ: the eigenvectors of A are BᵀU S^(−1/2), and all that
-    is orthogonal to them has eigenvalue 0. Otherwise products of the held rows, in their own
-    precision, are added in float64: a sum of 17 million terms in single precision would lose 1 %.
+    is orthogonal to them has eigenvalue 0. Otherwise products of the held rows are added in float64
+    (`gram_matrix`): a sum of 17 million terms in single precision would lose 1 %.
 
     Parameters
     ----------
@@ -87,8 +111,7 @@ class GramSum:
         if self._total is None:
             self._total = np.zeros((self._width, self._width))
         if self._held:
-            rows = self._take()
-            self._total += rows.T @ rows
+            self._total += gram_matrix(self._take())
 
     def _take(self) -> np.ndarray:
         held, self._held, self._n_held = self._held, [], 0

@@ -11,6 +11,11 @@ nothing is sampled: the blocks are exact for a network of one dense layer, and f
 under squared error [3]_. The sums over outputs are kept apart and joined with 1/σ_m², so that the
 noise can change afterwards.
 
+The bias is a row of [W; b] and the 1 a part of a, as Martens & Grosse have it: one product then has
+the correlations of kernel and bias, and is exact for a dense layer with a bias too. Libraries that
+give the bias a factor of its own (laplace-torch) leave these out, so that theirs is the same matrix
+for layers without biases only.
+
 References
 ----------
 .. [1] J. Martens, R. Grosse, "Optimizing neural networks with Kronecker-factored approximate
@@ -34,7 +39,7 @@ from starstack.autodiff.layer_factors import FactorFunction, WeightLayer
 from starstack.curvature.eigen_block import EigenBlock
 from starstack.curvature.factor_pass import RowFactors, factor_batches
 from starstack.curvature.factored import FactoredPosterior
-from starstack.curvature.gram import Eigenbasis, GramSum, eigenbasis
+from starstack.curvature.gram import Eigenbasis, GramSum, eigenbasis, gram_matrix
 from starstack.curvature.likelihood import Likelihood, LikelihoodSums, likelihood_family
 from starstack.curvature.posterior import with_record
 
@@ -223,8 +228,7 @@ class _LayerSums:
         g = rows.g.reshape(len(rows.g), -1, self.layer.n_out)
         if not self._apart:
             g = g.reshape(1, -1, self.layer.n_out)
-        # Added in float64, the products of a batch in the network's precision.
-        self._outputs = self._outputs + np.matmul(g.transpose(0, 2, 1), g).astype(np.float64)
+        self._outputs = self._outputs + gram_matrix(g)
         self._n_positions = rows.n_positions
 
     def total(self, total_weight: float) -> KroneckerFactors:

@@ -25,6 +25,7 @@ import numpy as np
 from scipy.special import expit, log_softmax, softmax
 
 from starstack.autodiff.inference import inference_function
+from starstack.curvature.targets import class_codes, class_shares, values_by_row
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,7 +127,14 @@ class Likelihood:
         """
         if not self.is_gaussian:
             raise InputError(f"noise: a {self.family} likelihood has none")
-        return np.sqrt(np.asarray(self.squared_residuals) / self.total_weight)
+        found = np.sqrt(np.asarray(self.squared_residuals) / self.total_weight)
+        if not found.all():
+            exact = ", ".join(str(c) for c in np.flatnonzero(found == 0))
+            raise InputError(
+                f"noise: expected residuals to take it from, got zeros in output(s) {exact}, which "
+                "the network fits exactly; give the standard deviations as noise"
+            )
+        return found
 
     def check_noise(self, noise: Any) -> np.ndarray | None:
         """Return σ of each output, shape (k,), or None where there is none.
@@ -185,8 +193,10 @@ class LikelihoodSums:
     _squares: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     def add(self, outputs: np.ndarray, y: np.ndarray, weight: np.ndarray) -> None:
-        """Add rows: logits or values (n, k), targets (n, k) or codes (n,), weights (n,)."""
+        """Add rows: logits or values (n, …), as many targets or codes (n,), weights (n,)."""
         outputs = np.asarray(outputs, dtype=np.float64)
+        # Whatever the rank of the outputs, each row has k numbers.
+        outputs = outputs.reshape(len(outputs), -1)
         if not np.isfinite(np.asarray(y, dtype=np.float64)).all():
             raise InputError(
                 "targets: expected finite numbers, got NaN or infinity; correct these rows or "
@@ -196,14 +206,24 @@ class LikelihoodSums:
         self._n_rows += int((weight != 0).sum())
         self._weight += float(weight.sum())
         if self.family == "gaussian":
-            residuals = np.asarray(y, dtype=np.float64).reshape(outputs.shape) - outputs
+            residuals = values_by_row(y, outputs.shape[1]) - outputs
             self._squares = self._squares + weight @ residuals**2
         else:
             self._log_probability += float(weight @ log_probability(self.family, outputs, y))
             self._squares = np.zeros(outputs.shape[1])
 
     def total(self) -> Likelihood:
-        """Return the sums."""
+        """Return the sums.
+
+        Raises
+        ------
+        InputError
+            If no row had a positive weight.
+        """
+        if not self._weight > 0:
+            raise InputError(
+                "likelihood: expected rows of positive weight, got none; give some rows a weight"
+            )
         gaussian = self.family == "gaussian"
         return Likelihood(
             family=self.family,
@@ -240,21 +260,26 @@ def log_probability(family: str, logits: np.ndarray, y: np.ndarray) -> np.ndarra
     """Return log p(y | logits) of each row, shape (n,).
 
     Labels are codes of shape (n,) or (n, 1), or shares of the classes of shape (n, k).
+
+    Raises
+    ------
+    InputError
+        If labels are of another shape, or no codes, shares or probabilities.
     """
     y = np.asarray(y)
     if family == "bernoulli":
-        y = y.reshape(logits.shape).astype(np.float64)
+        y = values_by_row(y, logits.shape[1])
+        if y.min(initial=0) < 0 or y.max(initial=0) > 1:
+            raise InputError(
+                f"labels: expected 0, 1 or probabilities between, got {y.min():g} to "
+                f"{y.max():g}; code the classes as 0 and 1"
+            )
         # log p = z y − log(1 + eᶻ)
         return (logits * y - np.logaddexp(0.0, logits)).sum(axis=1)
     scores = log_softmax(logits, axis=1)
     if y.shape == logits.shape:
-        return (y * scores).sum(axis=1)
-    codes = y.reshape(len(logits)).astype(int)
-    if codes.min(initial=0) < 0 or codes.max(initial=0) >= logits.shape[1]:
-        raise InputError(
-            f"labels: expected codes from 0 to {logits.shape[1] - 1}, got {codes.min()} to "
-            f"{codes.max()}; number the classes as the network's outputs"
-        )
+        return (class_shares(y) * scores).sum(axis=1)
+    codes = class_codes(y, *logits.shape)
     return scores[np.arange(len(codes)), codes]
 
 

@@ -57,21 +57,30 @@ def likelihood_loss(likelihood: Likelihood, scales: Sequence[float]) -> RowLoss:
     """
     scales = np.asarray(scales, dtype=np.float64)
 
+    def by_row(y: "tf.Tensor", z: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        """Return both as (n, k): whatever the rank of the outputs, each row has k numbers."""
+        import tensorflow as tf
+
+        z = tf.reshape(z, [-1, likelihood.n_outputs])
+        return tf.cast(tf.reshape(y, tf.shape(z)), z.dtype), z
+
     def gaussian(y: "tf.Tensor", z: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
+        y, z = by_row(y, z)
         return tf.reduce_sum(tf.cast(0.5 * scales, z.dtype) * tf.square(y - z), axis=-1)
 
     def bernoulli(y: "tf.Tensor", z: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
-        y = tf.cast(tf.reshape(y, tf.shape(z)), z.dtype)
+        y, z = by_row(y, z)
         # softplus(z) − y z, whose second derivative TensorFlow has exactly.
         return tf.reduce_sum(tf.math.softplus(z) - y * z, axis=-1)
 
     def categorical(y: "tf.Tensor", z: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
+        z = tf.reshape(z, [-1, likelihood.n_outputs])
         if y.shape[1:] != z.shape[1:]:
             y = tf.one_hot(tf.cast(tf.reshape(y, [-1]), tf.int32), z.shape[-1])
         return tf.reduce_logsumexp(z, axis=-1) - tf.reduce_sum(tf.cast(y, z.dtype) * z, axis=-1)

@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 
     from starstack.curvature.posterior import Posterior
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_OTHER_ARCHITECTURE = (
+    "{}: belongs to a network of another architecture; give the one it was made from"
+)
 DTYPES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 _ARRAYS = "arrays"
+# Rows whose outputs are kept, and the largest difference of a network's own outputs from these
+# on another machine (TF32 rounds to 3e-4 in each layer), relative to the largest one.
+PROBE_ROWS, PROBE_ROUNDING = 4, 1e-2
+_PROBE_INPUTS, _PROBE_OUTPUTS = "probe/inputs", "probe/outputs"
 # Where a configuration of Keras names layers; the same word elsewhere may be an activation.
 _NAMING_KEYS = ("name", "keras_history", "input_layers", "output_layers")
 
@@ -31,7 +38,8 @@ _NAMING_KEYS = ("name", "keras_history", "input_layers", "output_layers")
 def architecture_digest(model: "keras.Model") -> str:
     """Return a SHA-256 of a network's layers, their options and how they are joined.
 
-    Names that Keras counts up (``dense_3``) do not matter; activations, shapes and wiring do.
+    Names that Keras counts up (``dense_3``) do not matter; activations, shapes and wiring do. What
+    a subclassed network or layer computes is not part of its configuration: see `probe`.
     """
     try:
         tree = model.get_config()
@@ -72,6 +80,29 @@ def weights_digest(model: "keras.Model") -> str:
     return digest.hexdigest()
 
 
+def probe(model: "keras.Model") -> dict[str, np.ndarray]:
+    """Return a few fixed rows and the network's outputs for them; none if their shape is open."""
+    inputs = getattr(model, "inputs", None)
+    shape = inputs[0].shape if inputs else (model.get_build_config() or {}).get("input_shape")
+    if not shape or None in shape[1:]:
+        return {}
+    # Not negative, so that an embedding takes them too.
+    x = np.abs(np.random.default_rng(0).standard_normal((PROBE_ROWS, *shape[1:])))
+    return {_PROBE_INPUTS: x, _PROBE_OUTPUTS: np.asarray(model(x, training=False))}
+
+
+def _fits_probe(model: "keras.Model", kept: Mapping[str, np.ndarray]) -> bool:
+    """Tell whether a network gives the outputs that were kept."""
+    if not kept:
+        return True
+    expected = kept[_PROBE_OUTPUTS]
+    found = np.asarray(model(kept[_PROBE_INPUTS], training=False))
+    if found.shape != expected.shape:
+        return False
+    scale = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+    return np.allclose(found, expected, rtol=0, atol=PROBE_ROUNDING * scale, equal_nan=True)
+
+
 def _arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
     """Return a SHA-256 of arrays, their names, shapes and types."""
     digest = hashlib.sha256()
@@ -81,11 +112,20 @@ def _arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def write_posterior(posterior: "Posterior", path: str | PathLike[str]) -> None:
     """Write a posterior; a file that is there is replaced when the new one is whole."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(
+            f"posterior {path}: expected a folder that is there, got {path.parent}; make it first"
+        )
     prior = posterior.prior_precision
     arrays = {name: np.asarray(array) for name, array in posterior.arrays().items()}
+    arrays |= probe(posterior.model)
     head = {
         "format_version": FORMAT_VERSION,
         "structure": posterior.structure,
@@ -103,6 +143,7 @@ def write_posterior(posterior: "Posterior", path: str | PathLike[str]) -> None:
         whole = Path(folder) / path.name
         with h5py.File(whole, "w") as file:
             file.attrs["posterior"] = json.dumps(head)
+            file.attrs["digest"] = _text_digest(file.attrs["posterior"])
             for name, array in arrays.items():
                 file.create_dataset(f"{_ARRAYS}/{name}", data=array)
         whole.replace(path)
@@ -140,12 +181,15 @@ def read_posterior(
     where = f"posterior {path}"
     try:
         with h5py.File(path, "r") as file:
-            head = json.loads(file.attrs["posterior"])
+            text = file.attrs["posterior"]
+            head = json.loads(text)
             if head["format_version"] != FORMAT_VERSION:
                 raise InputError(
                     f"{where}: has format {head['format_version']}, expected {FORMAT_VERSION}; "
                     "make it again with this version"
                 )
+            if _text_digest(text) != file.attrs["digest"]:
+                raise ValueError("its head is not the one that was saved")
             _compare(head, model, scaler_digest, where)
             arrays: dict[str, np.ndarray] = {}
             if _ARRAYS in file:
@@ -158,6 +202,9 @@ def read_posterior(
                 )
             if _arrays_digest(arrays) != head["arrays"]:
                 raise ValueError("its arrays are not those that were saved")
+            kept = {name: arrays.pop(name) for name in list(arrays) if name.startswith("probe/")}
+            if not _fits_probe(model, kept):
+                raise InputError(_OTHER_ARCHITECTURE.format(where))
             return head["structure"], arrays, _options(head, model)
     except FileNotFoundError:
         raise InputError(f"{where}: there is no such file") from None
@@ -175,9 +222,7 @@ def _compare(
     head: Mapping[str, Any], model: "keras.Model", scaler_digest: str | None, where: str
 ) -> None:
     if head["architecture"] != architecture_digest(model):
-        raise InputError(
-            f"{where}: belongs to a network of another architecture; give the one it was made from"
-        )
+        raise InputError(_OTHER_ARCHITECTURE.format(where))
     if head["weights"] != weights_digest(model):
         raise InputError(
             f"{where}: belongs to other weights of this network; make it again after training"

@@ -256,7 +256,8 @@ class Posterior(ABC):
         check_rows(self.model, x, batch_size)
         infer = inference_function(self.model, logits=not self.likelihood.is_gaussian)
         blocks = [x[start : start + batch_size] for start in range(0, len(x), batch_size)]
-        return np.concatenate([np.asarray(infer(block), dtype=np.float64) for block in blocks])
+        found = np.concatenate([np.asarray(infer(block), dtype=np.float64) for block in blocks])
+        return found.reshape(len(found), -1)
 
     @abstractmethod
     def log_determinant(self) -> float:

@@ -5,16 +5,19 @@ layer_factors`). In the bases of an `EigenBlock` its variance under the posterio
 products of squares,
 
     V_cc′ = Σ_ij (Q_Aᵀa)_i² (Q_Gᵀgᶜ)_j (Q_Gᵀgᶜ′)_j / (E_ij + δ)
-          + (‖a‖² − ‖Q_Aᵀa‖²) gᶜ·gᶜ′ / δ,
+          + ‖a − Q_A Q_Aᵀa‖² gᶜ·gᶜ′ / δ,
 
 the second line for what Q_A does not span. It takes 2 n_in r + 2 r n_out + 2 k n_out² operations a
-row, and memory for (batch, n_in + r + k n_out) numbers. A layer whose weights are used at several
-positions has the Jacobian Σ_t a_t gᶜ_tᵀ, which is formed in these bases, a row at a time.
+row, 2 n_in r more for the second line, and memory for (batch, n_in + r + k n_out) numbers. A layer
+whose weights are used at several positions has the Jacobian Σ_t a_t gᶜ_tᵀ, which is formed in these
+bases, a row at a time.
 
-In single precision the difference of the second line is good to about 1e-7 ‖a‖².
+The norm of the second line is that of the difference itself. The difference of two norms would be
+wrong by the rounding of ‖a‖², which a small δ makes larger than all else; here it is its square.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +44,9 @@ class EigenPredictive:
         import tensorflow as tf
 
         self._factors = factors
-        self._compiled = tf.function(self._trace, autograph=False, reduce_retracing=True)
+        # TensorFlow warns of many traces of one method, though each is of another object's.
+        own = partial(self._trace)
+        self._compiled = tf.function(own, autograph=False, reduce_retracing=True)
         self._bases: dict[int, tuple[np.ndarray, tf.Tensor]] = {}
 
     def __call__(self, blocks: Sequence[EigenBlock], x: Any, batch_size: int = 256) -> np.ndarray:
@@ -112,19 +117,22 @@ def _rotated(
     return a, g
 
 
+def _unseen(a: "tf.Tensor", inner: "tf.Tensor", parts: dict[str, "tf.Tensor"]) -> "tf.Tensor":
+    """Return what the basis does not span of a, whose part in the basis is `inner`."""
+    import tensorflow as tf
+
+    return a - tf.tensordot(inner, parts["input_vectors"], [[-1], [1]])
+
+
 def _outer_product(a: "tf.Tensor", g: "tf.Tensor", parts: dict[str, "tf.Tensor"]) -> "tf.Tensor":
     """Return the covariance (n, k, k) from a (n, n_in) and g (k, n, n_out)."""
     import tensorflow as tf
 
     inner, outer = _rotated(a, g, parts)
-    squares = tf.square(inner)
-    weight = tf.matmul(squares, parts["variance"])
+    weight = tf.matmul(tf.square(inner), parts["variance"])
     if "prior_variance" in parts:
-        length, seen = (
-            tf.reduce_sum(tf.cast(values, tf.float64), axis=1) for values in (tf.square(a), squares)
-        )
-        rest = tf.cast(tf.maximum(length - seen, 0.0), a.dtype) * parts["prior_variance"]
-        weight += rest[:, None]
+        rest = tf.reduce_sum(tf.square(_unseen(a, inner, parts)), axis=1, keepdims=True)
+        weight += rest * parts["prior_variance"]
     outer = tf.transpose(outer, [1, 0, 2])
     return tf.matmul(outer * weight[:, None, :], outer, transpose_b=True)
 
@@ -134,19 +142,17 @@ def _over_positions(a: "tf.Tensor", g: "tf.Tensor", parts: dict[str, "tf.Tensor"
     import tensorflow as tf
 
     inner, outer = _rotated(a, g, parts)
+    unseen = _unseen(a, inner, parts) if "prior_variance" in parts else a
 
     def one_row(row: tuple["tf.Tensor", ...]) -> "tf.Tensor":
-        inner, outer, a, g = row
+        inner, outer, unseen, g = row
         jacobian = tf.einsum("ti,ktj->kij", inner, outer)
         scaled = jacobian * parts["variance"]
         found = tf.einsum("kij,lij->kl", scaled, jacobian)
         if "prior_variance" in parts:
-            # The inner products of the whole Jacobians, less those of what the basis spans.
-            whole = tf.einsum("ti,ktj->kij", a, g)
-            gram = tf.einsum("kij,lij->kl", whole, whole)
-            gram -= tf.einsum("kij,lij->kl", jacobian, jacobian)
-            found += gram * parts["prior_variance"]
+            rest = tf.einsum("ti,ktj->kij", unseen, g)
+            found += tf.einsum("kij,lij->kl", rest, rest) * parts["prior_variance"]
         return found
 
-    by_row = (inner, tf.transpose(outer, [1, 0, 2, 3]), a, tf.transpose(g, [1, 0, 2, 3]))
+    by_row = (inner, tf.transpose(outer, [1, 0, 2, 3]), unseen, tf.transpose(g, [1, 0, 2, 3]))
     return tf.map_fn(one_row, by_row, fn_output_signature=a.dtype)

@@ -9,7 +9,7 @@ more than the factors::
     Jᵀ u      Σ_nc u_nc a_n g_ncᵀ
 
 A convolution has few weights and many positions: its blocks are summed over these and kept. Layers
-without factors take one backward pass per row and output.
+without factors, or called more than once, take one backward pass per row and output.
 """
 
 import logging
@@ -131,30 +131,28 @@ class RowJacobian:
 
     def __init__(self, model: "keras.Model", *, logits: bool = False) -> None:
         self._flat = FlatParameters(model)
+        self.layers = {
+            name: tuple(self._flat.slices[index] for index in indices)
+            for name, indices in trainable_layers(model).items()
+        }
+        kernels = Kernels(
+            inference_function(model, logits=logits),
+            resolve_loss("mse"),
+            tuple(self._flat.variables),
+        )
+        # XLA gains nothing on one row.
+        options = {"jit_compile": False}
+        self._outputs = Compiled(kernels.outputs, "outputs", **options)
+        self._backward = Compiled(kernels.transposed_product, "transposed product", **options)
+        self._factors, self._traced = None, False
         try:
             self._factors = FactorFunction(model, logits=logits)
         except InputError as reason:
             logger.info("one backward pass per row and output: %s", reason)
-            self._factors = None
-            self.layers = {
-                name: tuple(self._flat.slices[index] for index in indices)
-                for name, indices in trainable_layers(model).items()
-            }
-            kernels = Kernels(
-                inference_function(model, logits=logits),
-                resolve_loss("mse"),
-                tuple(self._flat.variables),
-            )
-            # XLA gains nothing on one row.
-            options = {"jit_compile": False}
-            self._outputs = Compiled(kernels.outputs, "outputs", **options)
-            self._backward = Compiled(kernels.transposed_product, "transposed product", **options)
-        else:
-            self.layers = {layer.name: layer.slices for layer in self._factors.layers}
 
     def __call__(self, x: Any) -> tuple[np.ndarray, list[Block]]:
         """Return the outputs (n, k) and one block per layer for some rows."""
-        if self._factors is None:
+        if not self._has_factors(x):
             return self._row_by_row(x)
         outputs, factors = self._factors(x)
         blocks = []
@@ -169,7 +167,7 @@ class RowJacobian:
 
     def batches(self, x: Any, batch_size: int) -> Iterator[tuple[np.ndarray, list[Block]]]:
         """Go over rows, fewer at once where their Jacobian is formed."""
-        if self._factors is None:
+        if not self._has_factors(x):
             batch_size = min(batch_size, max(1, _FORMED_NUMBERS // self._flat.size))
         for start in range(0, len(x), batch_size):
             yield self(x[start : start + batch_size])
@@ -185,6 +183,18 @@ class RowJacobian:
                 joined[:, :, part] = formed[:, :, start : start + length]
                 start += length
         return joined
+
+    def _has_factors(self, x: Any) -> bool:
+        """Whether each layer's Jacobian has two factors, which the first row tells for sure."""
+        if self._factors is not None and not self._traced:
+            try:
+                self._factors(x[:1])
+            except InputError:
+                # No layer of the network says beforehand how often it is called.
+                logger.info("one backward pass per row and output: a layer is called repeatedly")
+                self._factors = None
+            self._traced = True
+        return self._factors is not None
 
     def _row_by_row(self, x: Any) -> tuple[np.ndarray, list[Block]]:
         import tensorflow as tf

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from starstack.curvature.factor_pass import RowFactors
+from starstack.curvature.gram import PART_ROWS
 
 # Entries of the Jacobians that are formed at once where there are several positions.
 JACOBIAN_ENTRIES = 10_000_000
@@ -29,9 +30,14 @@ def sum_of_squares(rows: RowFactors, a: np.ndarray, g: np.ndarray) -> np.ndarray
     a, g : ndarray of shape (n, …, width)
         Activations, and one of the back-propagated vectors, in the bases that are wanted.
     """
-    if a.ndim == 2:
-        return np.matmul(np.square(a).T, np.square(g)).astype(np.float64)
     total = np.zeros((a.shape[-1], g.shape[-1]))
+    if a.ndim == 2:
+        # As in `starstack.curvature.gram.gram_matrix`.
+        step = max(PART_ROWS, *total.shape)
+        for start in range(0, len(a), step):
+            block = slice(start, start + step)
+            total += np.matmul(np.square(a[block]).T, np.square(g[block]))
+        return total
     step = max(1, JACOBIAN_ENTRIES // total.size)
     for start in range(0, len(a), step):
         block = slice(start, start + step)

@@ -1,10 +1,12 @@
 """The structures of the curvature by name, and the Laplace approximation in any of them."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from starstack.autodiff.batches import Batches, as_batches
 from starstack.curvature.block import BlockPosterior, fit_block
 from starstack.curvature.diagonal import DiagonalPosterior, fit_diagonal
 from starstack.curvature.ekfac import EigenvaluePosterior, fit_ekfac
@@ -20,8 +22,6 @@ from starstack.errors import InputError
 
 if TYPE_CHECKING:
     import keras
-
-    from starstack.autodiff.batches import Batches
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,13 @@ STRUCTURES: dict[str, Structure] = {
 }
 
 
+# Arguments of `laplace` itself, which it hands on.
+_COMMON = ("loss", "noise", "prior_precision", "scaler_digest")
+
+
 def laplace(
     model: "keras.Model",
-    data: "Batches",
+    data: Batches | tuple,
     *,
     structure: str = "kfac",
     loss: Any = "mse",
@@ -87,8 +91,8 @@ def laplace(
     ----------
     model : keras.Model
         The trained network.
-    data : Batches
-        The rows it was trained on, with their targets.
+    data : Batches or tuple
+        The rows it was trained on, with their targets: also (X, y) or (X, y, sample_weight).
     structure : str
         A key of `STRUCTURES`.
     loss : str or keras.losses.Loss
@@ -102,18 +106,50 @@ def laplace(
     **options
         Of the structure.
 
+    Returns
+    -------
+    Posterior
+        ``posterior.record`` says which matrix was inverted and how. Structures that pass over the
+        data once or twice (``kfac``, ``ekfac``, ``block``, ``last_layer``, ``diagonal``) leave in
+        it None for eigenvalues, gradient, expected decrease and proofs, which take more passes:
+        `starstack.curvature.diagnosis.diagnose` finds these.
+
     Raises
     ------
     InputError
-        If there is no such structure, or it cannot be made for this network.
+        If there is no such structure, it cannot be made for this network, or has no such option.
+
+    Examples
+    --------
+    >>> import keras, numpy as np
+    >>> from starstack.curvature import diagnose
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> x = np.linspace(-1, 1, 8)[:, None]
+    >>> data = Batches(x, 2 * x)
+    >>> posterior = laplace(model, data, structure="kfac", noise=0.1)
+    >>> posterior.predictive_covariance(x).shape
+    (8, 1, 1)
+    >>> posterior.record.lambda_min is None
+    True
+    >>> posterior.record = diagnose(posterior, data)
+    >>> posterior.record.indefinite
+    False
     """
     if structure not in STRUCTURES:
         raise InputError(
             f"structure {structure!r}: expected one of {', '.join(sorted(STRUCTURES))}"
         )
-    return STRUCTURES[structure].fit(
+    fit = STRUCTURES[structure].fit
+    known = [p.name for p in inspect.signature(fit).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(known)):
+        own = ", ".join(name for name in known if name not in _COMMON) or "none"
+        raise InputError(
+            f"structure {structure!r}: has the options {own}, got {', '.join(unknown)}; leave "
+            "these out or take another structure"
+        )
+    return fit(
         model,
-        data,
+        as_batches(data),
         loss=loss,
         noise=noise,
         prior_precision=prior_precision,

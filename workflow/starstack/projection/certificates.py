@@ -29,6 +29,7 @@ import numpy as np
 from scipy.linalg import null_space, orth
 
 from starstack.projection.equivalence import matching_c
+from starstack.projection.newton import DENSE_LIMIT, unit_diagonal
 from starstack.projection.objective import JointObjective, Layout
 from starstack.projection.saddle import Curvature
 from starstack.projection.separation import is_separable
@@ -41,8 +42,6 @@ NULL_TOLERANCE = 1e-9
 # Curvature goes with the square of what W, V and X hold in a direction, so their singular values
 # count as zero below the root of it. At 10⁻⁶ a column that the penalty drives to zero counted.
 RANK_TOLERANCE = NULL_TOLERANCE**0.5
-# Up to this many parameters the whole Hessian is computed, to count its null directions.
-DENSE_LIMIT = 300
 
 
 def certify(
@@ -82,10 +81,11 @@ def certify(
             them, in units of the largest eigenvalue.
         ``null_directions_derived``, ``null_directions_found``
             The dimension of the Hessian's null space, from ranks and from eigenvalues; found is −1
-            for more than `DENSE_LIMIT` parameters. They agree at a minimum that `minimise` has
-            refined, unless an eigenvalue or a singular value is zero by chance: as they are where
-            a singular value of ∂f/∂(W V) beyond those of the product equals α. A saddle may have
-            further ones, and where the loss falls for ever all of them fade.
+            for more than `starstack.projection.newton.DENSE_LIMIT` parameters. They agree at a
+            minimum that `minimise` has refined, unless an eigenvalue or a singular value is zero
+            by chance: as they are where a singular value of ∂f/∂(W V) beyond those of the product
+            equals α. A saddle may have further ones, and where the loss falls for ever all of them
+            fade.
         ``product_rank``, ``nuclear_norm``, ``matching_c``
             Of W V; the C of an ordinary logistic regression with the same coefficients (two
             classes), or NaN.
@@ -133,7 +133,7 @@ def certify(
         "nuclear_norm": float(singular.sum()),
         "matching_c": matching_c(W @ V, alpha) if layout.n_outputs == 1 else float("nan"),
         "dual_norm": dual,
-        "is_global": status == "minimum" and dual <= alpha + uncertainty,
+        "is_global": bool(status == "minimum" and dual <= alpha + uncertainty),
     }
 
 
@@ -249,10 +249,7 @@ def _count_null(objective: JointObjective, flat: np.ndarray, gradient: np.ndarra
     if objective.size > DENSE_LIMIT:
         return -1
     H = objective.hessian(flat)
-    diagonal = np.diag(H)
-    largest = diagonal.max(initial=np.finfo(float).tiny)
-    # A diagonal of nothing but rounding is not scaled up.
-    scales = np.where(diagonal > 1e-12 * largest, diagonal, largest) ** -0.5
+    scales = unit_diagonal(H)
     sizes = np.abs(np.linalg.eigvalsh(H * scales * scales[:, None]))
     tolerance = NULL_TOLERANCE * sizes.max() + 10 * np.linalg.norm(scales * gradient)
     return int(np.count_nonzero(sizes <= tolerance))

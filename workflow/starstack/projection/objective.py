@@ -118,10 +118,13 @@ class JointObjective:
 
     @property
     def factor_length(self) -> float:
-        """1/√‖x‖: factors of this length have a product that moves the outputs by about one."""
+        """1/√‖x‖: factors of this length have a product that moves the outputs by about one.
+
+        Features of nothing but zeros move none, and have the length 1.
+        """
         weight = self.sample_weight
         mean_square = weight @ np.sum(self.X**2, axis=1) / weight.sum()
-        return 1 / max(mean_square**0.25, 1e-100)
+        return float(mean_square**-0.25) if mean_square > 0 else 1.0
 
     def gradient_tolerance(self, tol: float) -> float:
         """Compute the norm of the gradient up to which a point counts as stationary.

@@ -201,7 +201,7 @@ class ProjectedLogisticRegression(
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         flat, curvature, trace = minimise(
             objective,
-            STARTS[self.init](layout, np.random.default_rng(seed)),
+            STARTS[self.init](objective, np.random.default_rng(seed)),
             solver=self.solver,
             escape=self.escape,
             max_iter=self.max_iter,
@@ -240,23 +240,28 @@ class ProjectedLogisticRegression(
         found, derived = (self.certificates_[f"null_directions_{k}"] for k in ("found", "derived"))
         if status == "no minimum":
             return _SEPARABLE
+        dual, rank = self.certificates_["dual_norm"], self.certificates_["product_rank"]
+        if rank == 0 and dual < self.alpha:
+            cure = f"lower alpha: above about {dual:.2g} all coefficients are zero"
+        else:
+            cure = "standardise the features, or raise alpha"
         if status == "minimum":
             if found in (-1, derived):  # −1: not counted
                 return ""
             return (
                 f"the minimum should have {derived} null directions, and {found} were found: which "
-                "eigenvalues are zero cannot be told; standardise the features, or raise alpha"
+                f"eigenvalues are zero cannot be told; {cure}"
             )
         if status == "saddle" and not self.escape:
             remedy = "set escape to True"
         elif trace.used_up:
             remedy = f"raise max_iter above {self.max_iter}"
         else:  # rounding ends a solver before its iterations do
-            remedy = "rounding hides what is left; standardise the features, or raise alpha"
+            remedy = f"rounding hides what is left; {cure}"
         return {
             "saddle": f"the fit ended at a saddle and not at a minimum; {remedy}",
             "not converged": "the fit did not converge, its gradient is of norm "
-            f"{self.certificates_['gradient_norm']:.1e}; {remedy}",
+            f"{self.certificates_['gradient_norm']:.1e}, above {trace.gtol:.1e}; {remedy}",
         }[status]
 
     @property

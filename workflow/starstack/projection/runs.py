@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from starstack.projection.certificates import DENSE_LIMIT, certify
+from starstack.projection.certificates import certify
+from starstack.projection.newton import DENSE_LIMIT
 from starstack.projection.objective import JointObjective
 from starstack.projection.solvers import Trace, minimise
 from starstack.projection.starts import STARTS
@@ -51,7 +52,7 @@ def trace_fits(
     -------
     dict of str to DataFrame
         ``history`` (loss and gradient norm per iteration), ``eigenvalues`` (all of the Hessian, at
-        start and end; none beyond `starstack.projection.certificates.DENSE_LIMIT` parameters) and
+        start and end; none beyond `starstack.projection.newton.DENSE_LIMIT` parameters) and
         ``certificates`` (one row per run). The first columns say which run: ``alpha``,
         ``intercept``, ``init``, ``escape``, ``solver``.
     """
@@ -63,7 +64,7 @@ def trace_fits(
             X, Y, np.ones(len(X)), rank=rank, alpha=float(alpha), fit_intercept=intercept
         )
         for init in inits:
-            start = STARTS[init](objective.layout, np.random.default_rng(seed))
+            start = STARTS[init](objective, np.random.default_rng(seed))
             start_eigenvalues = _eigenvalues(objective, start)
             for solver in solvers:
                 for escape, result in _both(objective, start, solver, max_iter, seed).items():

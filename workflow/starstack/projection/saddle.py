@@ -20,8 +20,11 @@ from scipy.linalg import eigh_tridiagonal
 
 from starstack.projection.objective import JointObjective
 
-# Ritz values are trusted to this share of the largest eigenvalue; a smaller negative one is zero.
+# Residual at which the smallest Ritz value is good enough, in units of the largest eigenvalue …
 ACCURACY = 1e-7
+# … and of itself, so that its sign is known; but for what products with the Hessian round to.
+_OWN_ACCURACY = 1e-2
+ROUNDING = 1e-12
 _MOST_STEPS = 400
 # Ritz values of a basis of m vectors cost about as much as a product once m reaches a hundred.
 _STEPS_BETWEEN_CHECKS = 10
@@ -57,10 +60,11 @@ class Curvature:
     def is_negative(self, gradient_norm: float) -> bool:
         """Tell whether the smallest eigenvalue is below zero by more than errors can do.
 
-        They are those of the eigenvalue, and that the gradient is not quite zero: along the gauge,
-        whose orbits are curved, the second derivative is then of the size of the gradient.
+        They are rounding, and that the gradient is not quite zero: along the gauge, whose orbits
+        are curved, the second derivative is then of the size of the gradient. That `smallest` has
+        an `error` does not matter: it is the curvature along `direction` itself.
         """
-        return self.smallest < -ACCURACY * self.scale - 10 * gradient_norm
+        return self.smallest < -ROUNDING * self.scale - 10 * gradient_norm
 
 
 def extreme_curvature(
@@ -70,7 +74,8 @@ def extreme_curvature(
 
     The basis is orthogonalised in full, twice, so that no eigenvalue appears more than once. The
     iteration ends when the residual of the smallest one is below `ACCURACY` times the largest
-    one, of which three digits are enough, or when the basis spans the space.
+    one, of which three digits are enough, and so small that its sign is known, or when the basis
+    spans the space.
 
     Parameters
     ----------
@@ -102,7 +107,9 @@ def extreme_curvature(
             values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
             errors = off_diagonal[step] * np.abs(vectors[-1, [0, -1]])
             largest = np.abs(values).max()
-            if spanned or (errors[0] <= ACCURACY * largest and errors[1] <= 1e-3 * largest):
+            enough = max(_OWN_ACCURACY * abs(values[0]), ROUNDING * largest)
+            enough = min(enough, ACCURACY * largest)
+            if spanned or (errors[0] <= enough and errors[1] <= 1e-3 * largest):
                 break
         vector = product / off_diagonal[step]
     direction = vectors[:, 0] @ known
@@ -120,8 +127,9 @@ def escape_along(
 ) -> tuple[np.ndarray, float]:
     """Walk from a saddle along its direction of negative curvature, to both sides, and stay low.
 
-    The step doubles as long as the loss falls, up to the norm of the point or to 1: without a
-    minimum it would fall for ever. At an exact saddle both sides fall alike.
+    The step doubles as long as the loss falls, from where rounding does not hide the fall, up to
+    the largest of 1, the norm of the point, and the length of factors that move the outputs by one:
+    without a minimum it would fall for ever. At an exact saddle both sides fall alike.
 
     Returns
     -------
@@ -131,9 +139,12 @@ def escape_along(
         Its distance from the saddle, with the sign of the side; 0 if no step was lower.
     """
     best_loss, _ = objective.value_and_gradient(flat)
-    best_step, longest = 0.0, max(1.0, float(np.linalg.norm(flat)))
+    longest = max(1.0, objective.factor_length, float(np.linalg.norm(flat)))
+    rounding = 1e3 * np.finfo(float).eps * abs(best_loss)
+    shortest = np.sqrt(2 * rounding / abs(curvature.smallest))
+    best_step = 0.0
     for side in (1.0, -1.0):
-        step, last = 1e-3 * side, np.inf
+        step, last = shortest * side, np.inf
         while abs(step) <= longest:
             loss, _ = objective.value_and_gradient(flat + step * curvature.direction)
             if not loss < last:
@@ -141,4 +152,4 @@ def escape_along(
             if loss < best_loss:
                 best_loss, best_step = loss, step
             step, last = 2 * step, loss
-    return flat + best_step * curvature.direction, best_step
+    return flat + best_step * curvature.direction, float(best_step)

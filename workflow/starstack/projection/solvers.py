@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import optimize
-from scipy.sparse.linalg import LinearOperator, minres
 
+from starstack.projection.equivalence import balance
+from starstack.projection.newton import STALL, newton_steps
 from starstack.projection.objective import JointObjective
 from starstack.projection.saddle import Curvature, escape_along, extreme_curvature
 
@@ -26,10 +27,6 @@ logger = logging.getLogger(__name__)
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-20
-# A fall of the loss by less than this share of it is rounding.
-_STALL = 1e-15
-_NEWTON_STEPS = 5
-_MOST_PRODUCTS = 1000  # of one Newton step
 # A minimum is refined until the gradient is this share of what was asked for: at 10⁻⁶ per row, the
 # default of `tol`, coefficients were wrong by 4·10⁻⁵ and columns that the penalty drives to zero
 # still had a length of 10⁻³.
@@ -51,6 +48,8 @@ class Trace:
         Why it ended.
     used_up : bool
         Whether it ended because there were no iterations left.
+    gtol : float
+        The norm of the gradient that was asked for.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -58,6 +57,7 @@ class Trace:
     saddles: list[dict[str, float]] = field(default_factory=list)
     message: str = ""
     used_up: bool = False
+    gtol: float = float("nan")
 
     def add(self, loss: float, gradient: np.ndarray) -> None:
         """Note one more point."""
@@ -113,7 +113,7 @@ def l_bfgs(
             "maxfun": 20 * max_iter + 20,
             # SciPy looks at the largest component, which is at least the norm over √P.
             "gtol": gtol / np.sqrt(objective.size),
-            "ftol": _STALL,
+            "ftol": STALL,
         },
     ).x
 
@@ -124,34 +124,41 @@ def trust_krylov(
     """Run SciPy's trust-krylov with exact Hessian-vector products, again until the loss stays.
 
     SciPy's subproblems end by absolute tolerances: where penalty and loss are small it stopped far
-    from the minimum. So each further run is of the loss over the norm of the gradient.
+    from the minimum. So each further run is of the loss over the norm of the gradient. Its first
+    region has the radius 1, so that factors are in units of 1/√‖x‖.
     """
+    W, V, b = objective.layout.unpack(np.ones(objective.size))
+    length = objective.factor_length
+    units = objective.layout.pack(length * W, length * V, b)
     last, scale = _Last(objective), 1.0
 
     def note(x: np.ndarray) -> None:
-        last.note(x, trace)
+        last.note(units * x, trace)
+        if trace.gradient_norms[-1] <= gtol:
+            raise StopIteration
         # Near the minimum the loss falls by less than its rounding error; every step is then
         # refused, and SciPy would shrink the region until it runs out of iterations.
         losses = trace.losses[start:]
-        if len(losses) > 5 and losses[-6] - losses[-1] <= _STALL * abs(losses[-1]):
+        if len(losses) > 5 and losses[-6] - losses[-1] <= STALL * abs(losses[-1]):
             raise StopIteration
 
     def scaled(x: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, gradient = last.value_and_gradient(x)
-        return scale * loss, scale * gradient
+        loss, gradient = last.value_and_gradient(units * x)
+        return scale * loss, scale * units * gradient
 
     def scaled_product(x: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return scale * objective.hessian_vector_product(x, v)
+        return scale * units * objective.hessian_vector_product(units * x, units * v)
 
     loss, gradient = objective.value_and_gradient(flat)
     first = end = trace.n_iter
     while np.linalg.norm(gradient) > gtol and end - first < max_iter:
         start, before = end, loss
-        # A model that predicts no fall at all makes SciPy divide zero by zero, and refuse the step.
-        with np.errstate(invalid="ignore", divide="ignore"):
-            flat = optimize.minimize(
+        # A model that predicts no fall at all makes SciPy divide zero by zero, and refuse the step;
+        # a penalty of 10⁵⁰ makes it overflow, and shorten the step.
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            result = optimize.minimize(
                 scaled,
-                flat,
+                flat / units,
                 jac=True,
                 hessp=scaled_product,
                 method="trust-krylov",
@@ -159,15 +166,16 @@ def trust_krylov(
                 # Loose subproblems: tight ones took 3 to 9 times as many products on the digits.
                 options={
                     "maxiter": max_iter - (start - first),
-                    "gtol": scale * gtol,
+                    "gtol": scale * gtol * units.min(),
                     "inexact": True,
                 },
-            ).x
+            )
+        flat = units * result.x
         loss, gradient = objective.value_and_gradient(flat)
         end = trace.n_iter
-        if scale != 1 and before - loss <= _STALL * abs(loss):
+        if scale != 1 and before - loss <= STALL * abs(loss):
             break
-        scale = 1 / np.linalg.norm(gradient)
+        scale = 1 / np.linalg.norm(units * gradient)
     return flat
 
 
@@ -201,35 +209,25 @@ class _Last:
 def _polish(
     objective: JointObjective, flat: np.ndarray, gtol: float, max_iter: int, trace: Trace
 ) -> np.ndarray:
-    """Take Newton steps where rounding hides the fall of the loss, to the smallest gradient met.
-
-    MINRES solves for the step, since along the gauge the Hessian is singular. Where features are
-    large the norm of the gradient can grow in the first step, while the loss falls.
-    """
-    loss, gradient = objective.value_and_gradient(flat)
-    met = [(flat, loss, gradient)]
-    for _ in range(min(_NEWTON_STEPS, max_iter)):
-        flat, loss, gradient = met[-1]
-        if np.linalg.norm(gradient) <= gtol:
-            break
-        hessian = LinearOperator(
-            (objective.size, objective.size),
-            matvec=lambda v, at=flat: objective.hessian_vector_product(at, np.ravel(v)),
-            dtype=np.float64,
-        )
-        steps = min(2 * objective.size, _MOST_PRODUCTS)
-        step, _ = minres(hessian, -gradient, rtol=1e-8, maxiter=steps)
-        new_loss, new_gradient = objective.value_and_gradient(flat + step)
-        rounding = 100 * _STALL * max(abs(loss), 1.0)
-        lower = new_loss < loss - rounding
-        flatter = np.linalg.norm(new_gradient) < np.linalg.norm(gradient)
-        if not (lower or (flatter and new_loss <= loss + rounding)):
-            break
-        met.append((flat + step, new_loss, new_gradient))
-    best = int(np.argmin([np.linalg.norm(gradient) for _, _, gradient in met]))
-    for _, loss, gradient in met[1 : best + 1]:
+    """Take Newton steps and note them."""
+    met = newton_steps(objective, flat, gtol, max_iter)
+    for _, loss, gradient in met[1:]:
         trace.add(loss, gradient)
-    return met[best][0]
+    return met[-1][0]
+
+
+def _balance(objective: JointObjective, flat: np.ndarray, trace: Trace) -> np.ndarray:
+    """Balance the factors if that lowers the gradient.
+
+    Of unbalanced factors the penalty has a gradient along directions in which nothing but it has
+    curvature; for a small one neither solver nor Newton steps can tell that from rounding.
+    """
+    balanced = balance(flat, objective.layout)
+    loss, gradient = objective.value_and_gradient(balanced)
+    if np.linalg.norm(gradient) >= trace.gradient_norms[-1]:
+        return flat
+    trace.add(loss, gradient)
+    return balanced
 
 
 def minimise(
@@ -244,7 +242,7 @@ def minimise(
 ) -> tuple[np.ndarray, Curvature, Trace]:
     """Run a solver, and look at the curvature of each point at which it stops.
 
-    Newton steps then refine a minimum as far as rounding allows, to 10⁻⁶ of `gtol` at most.
+    Newton steps then refine that point as far as rounding allows, to 10⁻⁶ of `gtol` at most.
 
     Parameters
     ----------
@@ -272,30 +270,33 @@ def minimise(
     trace : Trace
         The way to it.
     """
-    flat, trace = start, Trace()
+    flat, trace = start, Trace(gtol=gtol)
     trace.add(*objective.value_and_gradient(start))
     while True:
         flat = SOLVERS[solver](objective, flat, max_iter - trace.n_iter, gtol, trace)
         flat = _polish(objective, flat, gtol, max_iter - trace.n_iter, trace)
+        if trace.gradient_norms[-1] > gtol and objective.alpha > 0 and trace.n_iter < max_iter:
+            flat = _balance(objective, flat, trace)
+            flat = _polish(objective, flat, gtol, max_iter - trace.n_iter, trace)
+        stationary = np.linalg.norm(objective.value_and_gradient(flat)[1]) <= gtol
+        separated = stationary and objective.alpha == 0 and objective.separates(flat)
+        if stationary and not separated:
+            # A gradient left over bends the gauge, which can look like a saddle.
+            flat = _polish(objective, flat, REFINED * gtol, max_iter - trace.n_iter, trace)
         curvature = extreme_curvature(objective, flat, seed=seed)
         loss, gradient = objective.value_and_gradient(flat)
         norm = float(np.linalg.norm(gradient))
-        if norm > gtol:
+        if not stationary:
             # A solver that ends before its iterations do cannot see a further fall for rounding.
             trace.used_up = trace.n_iter >= max_iter
             reason = "iterations used up" if trace.used_up else "no further fall of loss"
             trace.message = f"{reason}, with a gradient of norm {norm:.1e}"
             break
-        if objective.alpha == 0 and objective.separates(flat):
+        if separated:
             trace.message = "the classes are separated, and the loss falls for ever"
             break
         if not curvature.is_negative(norm):
             trace.message = "stationary, and the curvature is nowhere negative"
-            left = max_iter - trace.n_iter
-            refined = _polish(objective, flat, REFINED * gtol, left, trace)
-            if refined is not flat:
-                flat, curvature = refined, extreme_curvature(objective, refined, seed=seed)
-                norm = trace.gradient_norms[-1]
             if norm > REFINED * gtol:
                 trace.message += f"; refined only to a gradient of norm {norm:.1e}"
             break

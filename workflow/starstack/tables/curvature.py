@@ -37,9 +37,11 @@ def curvature_table(
     Returns
     -------
     DataFrame
-        Index Network, Structure, rows; the matrix, the prior precision, what was added to the
-        diagonal beyond it, gradient norm and expected decrease, time, and of the Hessian the
-        largest and the smallest eigenvalue that was seen, whether it is indefinite, and the trace.
+        Index Network, Structure, rows; the matrix, the prior precision and whether it is an end of
+        the grid or was chosen by another structure, whose held-out likelihood is left out, what
+        was added to the diagonal beyond it, gradient norm and expected decrease, time, and of the
+        Hessian the largest and the smallest eigenvalue that was seen, whether it is indefinite,
+        and the trace.
 
     Raises
     ------
@@ -51,15 +53,15 @@ def curvature_table(
     rows, index = [], []
     for record in records:
         own = eigenvalues[eigenvalues["network"] == record["network"]]
-        prior = record["prior_precision"]
-        values = prior.values() if isinstance(prior, Mapping) else [prior]
         cells: dict[str, object] = {
             "Matrix": record["matrix"].replace("_", "–"),
-            "Prior precision": " to ".join(f"{v:.3g}" for v in sorted({min(values), max(values)})),
+            "Prior precision": _prior(record),
             "Shift": f"{record['shift']:.3g}",
         }
         for key, words in _NUMBERS.items():
             cells[words] = _short(record.get(key))
+        if _other_chooser(record) is not None:
+            cells[_NUMBERS["held_out_log_likelihood"]] = None
         cells |= _spectrum(record, own)
         for quantity, words in _ESTIMATES.items():
             found = own[own["quantity"] == quantity]
@@ -69,6 +71,23 @@ def curvature_table(
         index.append((record["network"], record["structure"].replace("_", " "), record["n_rows"]))
     names = ["Network", "Structure", "Rows"]
     return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=names), dtype=object)
+
+
+def _prior(record: Mapping[str, Any]) -> str:
+    """Write δ, or its range over the layers, and in words where it is from."""
+    prior = record["prior_precision"]
+    values = prior.values() if isinstance(prior, Mapping) else [prior]
+    words = [" to ".join(f"{v:.3g}" for v in sorted({min(values), max(values)}))]
+    if (chooser := _other_chooser(record)) is not None:
+        words.append(f"by {chooser.replace('_', ' ')}")
+    if record.get("prior_precision_at_edge"):
+        words.append("end of grid")
+    return ", ".join(words)
+
+
+def _other_chooser(record: Mapping[str, Any]) -> str | None:
+    chooser = record.get("prior_precision_chosen_by")
+    return None if chooser == record["structure"] else chooser
 
 
 def _spectrum(record: Mapping[str, Any], eigenvalues: pd.DataFrame) -> dict[str, object]:

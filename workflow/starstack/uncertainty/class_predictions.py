@@ -19,7 +19,7 @@ from starstack.uncertainty.classification import (
     monte_carlo_predictive,
     probit_predictive,
 )
-from starstack.uncertainty.network_rows import BLOCK_ROWS, scaled_batches
+from starstack.uncertainty.network_rows import iter_error_bars
 from starstack.uncertainty.temperature import Temperature, fit_temperature
 
 # Single precision, with its errors added up over layers.
@@ -57,10 +57,10 @@ def logits_of_rows(
         raise InputError("logits: expected the posterior of a classifier, got one of a regression")
     logits, covariances, stated = [], [], []
     decode = head_of("classification", len(network.classes)).decode
-    for batch in scaled_batches(network, dataset, rows, batch_size=BLOCK_ROWS):
-        logits.append(posterior.outputs(batch.x)[: batch.n])
-        covariances.append(posterior.predictive_covariance(batch.x)[: batch.n])
-        stated.append(decode(np.asarray(network.model(batch.x, training=False)))[: batch.n])
+    for x, covariance in iter_error_bars(posterior, network, dataset, rows):
+        logits.append(posterior.outputs(x))
+        covariances.append(covariance)
+        stated.append(decode(np.asarray(network.model(x, training=False))))
     found, covariance = np.concatenate(logits), np.concatenate(covariances)
     # A covariance of rounding has a slightly negative variance where it is zero.
     variance = np.einsum("nkk->nk", covariance)

@@ -75,7 +75,8 @@ def monte_carlo_predictive(
     covariance : ndarray of shape (n, c, c)
         Positive semidefinite.
     n_draws : int
-        Of every row, half of them mirrored about the mean (antithetic).
+        Of every row, half of them mirrored about the mean (antithetic); at least 4, since a
+        standard error takes two pairs.
     seed : int
         Of the draws.
 
@@ -83,13 +84,20 @@ def monte_carlo_predictive(
     -------
     probabilities, standard_errors : ndarray of shape (n, c)
         Rows of probabilities sum to one. The errors are those of so many independent pairs.
+
+    Raises
+    ------
+    InputError
+        If there are too few draws, or the covariance does not fit or has a negative variance.
     """
+    if n_draws < 4:
+        raise InputError(f"Monte Carlo: n_draws is {n_draws}; expected 4 or more, two pairs")
     logits, covariance = _checked(logits, covariance)
     n, c = logits.shape
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))[:, np.newaxis, :]
     rng = np.random.default_rng(derive_seed(seed, "logits"))
-    total, squares, pairs = np.zeros((n, c)), np.zeros((n, c)), max(n_draws // 2, 2)
+    total, squares, pairs = np.zeros((n, c)), np.zeros((n, c)), n_draws // 2
     for _ in range(pairs):
         off = np.einsum("nij,nj->ni", root, rng.standard_normal((n, c)))
         mean = (softmax(logits + off, axis=1) + softmax(logits - off, axis=1)) / 2

@@ -27,12 +27,18 @@ from starstack.errors import InputError
 def conformal_quantile(scores: np.ndarray, alpha: float) -> float:
     """Return the ⌈(1 - α)(n + 1)⌉-th smallest score; infinite where there is none.
 
+    Raises
+    ------
+    InputError
+        If α is not between 0 and 1, or a score is NaN.
+
     Examples
     --------
     >>> conformal_quantile(np.arange(1.0, 20.0), 0.1), conformal_quantile(np.ones(5), 0.1)
     (18.0, inf)
     """
     _check_alpha(alpha)
+    _check_scores(scores)
     rank = _rank(len(scores), 1 - alpha)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
 
@@ -93,7 +99,8 @@ def cv_plus_intervals(
     Raises
     ------
     InputError
-        If shapes do not agree, only one of the two σ is given, or α is not between 0 and 1.
+        If shapes do not agree, only one of the two σ is given, a score is NaN, or α is not between
+        0 and 1.
 
     Examples
     --------
@@ -114,6 +121,7 @@ def cv_plus_intervals(
             f"expected one each, below the {n_folds} models that made predictions"
         )
     scores = np.abs(residuals) / (1.0 if sigma_of_row is None else sigma_of_row)
+    _check_scores(scores)
     n = predicted_by_fold.shape[1]
     lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
     rank = _rank(m, 1 - alpha)
@@ -154,3 +162,12 @@ def _rank(n: int, level: float) -> int:
 def _check_alpha(alpha: float) -> None:
     if not 0 < alpha < 1:
         raise InputError(f"alpha: is {alpha:g}; expected more than 0 and less than 1")
+
+
+def _check_scores(scores: np.ndarray) -> None:
+    # NaN sorts as the largest score: it would widen an interval, or not, without a word.
+    if count := int(np.isnan(scores).sum()):
+        raise InputError(
+            f"scores: {count} of {len(scores)} are NaN; leave out rows without a prediction, and "
+            "give errors above 0"
+        )

@@ -26,6 +26,10 @@ import numpy as np
 from starstack.data.noise_correlation import NoiseCorrelation
 from starstack.errors import InputError
 
+# Least eigenvalue of the information in units of its diagonal: of a smaller one, the bound, which
+# is its inverse, has less than three digits that are not rounding.
+SMALLEST = 1e-12
+
 
 def fisher_information(
     derivatives: np.ndarray,
@@ -54,8 +58,17 @@ def fisher_information(
     Raises
     ------
     InputError
-        If an error is not above 0, or a derivative not finite.
+        If an error is not above 0, a derivative not finite, or shapes do not agree.
     """
+    if np.ndim(derivatives) != 3:
+        raise InputError(
+            f"Cramér–Rao bound: derivatives have shape {np.shape(derivatives)}; expected "
+            "(n, k, p), spectra by labels by pixels"
+        )
+    n, _, p = np.shape(derivatives)
+    _check_shape("errors have", errors, (n, p))
+    if scatter is not None:
+        _check_shape("scatter has", scatter, (p,))
     errors = np.asarray(errors, dtype=float)
     total = errors if scatter is None else np.hypot(errors, scatter)
     if (wrong := ~((errors >= 0) & (total > 0))).any():
@@ -119,11 +132,15 @@ def cramer_rao_bound(
     [[[0.0625]]]
     """
     k = derivatives.shape[1]
-    if nuisances is not None and nuisances.shape[1]:
+    if nuisances is not None:
+        n, _, p = derivatives.shape
+        _check_shape("nuisances have", nuisances, (n, "m", p))
         derivatives = np.concatenate([derivatives, nuisances], axis=1)
     information = fisher_information(derivatives, errors, correlation=correlation, scatter=scatter)
     if extra := derivatives.shape[1] - k:
-        spreads = np.broadcast_to(np.asarray(prior_spreads, float), (len(derivatives), extra))
+        spreads = np.asarray(prior_spreads, float)
+        n = len(derivatives)
+        _check_shape("prior_spreads have", spreads, (extra,) if spreads.ndim < 2 else (n, extra))
         if not (spreads > 0).all():
             raise InputError("Cramér–Rao bound: a prior spread is not above 0; give what is known")
         place = np.arange(k, k + extra)
@@ -142,12 +159,29 @@ def _inverse(information: np.ndarray) -> np.ndarray:
         )
     scale = 1.0 / np.sqrt(diagonal)
     unit = scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
-    try:
-        return np.linalg.inv(information * unit) * unit
-    except np.linalg.LinAlgError:
+    scaled = information * unit
+    # Rounding leaves a singular matrix an inverse, whose variances may be negative.
+    if (alike := np.linalg.eigvalsh(scaled)[:, 0] < SMALLEST).any():
         raise InputError(
-            "Cramér–Rao bound: the labels of a spectrum cannot be told apart; give prior_spreads"
-        ) from None
+            f"Cramér–Rao bound: the labels of spectrum {np.argmax(alike)} cannot be told apart; "
+            "leave out the spectrum or a label, or give prior_spreads"
+        )
+    return np.linalg.inv(scaled) * unit
+
+
+def _check_shape(what: str, values: object, expected: tuple[int | str, ...]) -> None:
+    """Compare a shape with the expected one, in which a name stands for any number."""
+    shape = np.shape(values)
+    fits = len(shape) == len(expected) and all(
+        isinstance(wanted, str) or wanted == found
+        for wanted, found in zip(expected, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
+        raise InputError(
+            f"Cramér–Rao bound: {what} shape {shape}; expected ({wanted}), to agree with the "
+            "derivatives"
+        )
 
 
 def biased_bound(
@@ -173,10 +207,17 @@ def biased_bound(
     Returns
     -------
     ndarray of float64, shape (n, k, k)
+
+    Raises
+    ------
+    InputError
+        As for `cramer_rao_bound`.
     """
+    inverse = _inverse(fisher_information(derivatives, errors, correlation=correlation))
+    n, _, p = derivatives.shape
+    _check_shape("jacobian has", jacobian, (n, "k", p))
     good = np.isfinite(errors)[:, np.newaxis, :]
     slope = np.matmul(np.where(good, jacobian, 0.0), derivatives.swapaxes(1, 2)).astype(float)
-    inverse = _inverse(fisher_information(derivatives, errors, correlation=correlation))
     return np.matmul(np.matmul(slope, inverse), slope.swapaxes(1, 2))
 
 

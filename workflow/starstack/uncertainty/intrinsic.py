@@ -31,6 +31,9 @@ PRIOR_STARS = 50
 # A variance below this part of the median known one cannot be told from zero.
 NOTHING = 1e-3
 MAX_STEPS, TOLERANCE = 500, 1e-4
+# Added to every known variance, in units of the mean square error: the likelihood of errors of
+# which one is a multiple of another, and nothing is known, has no largest value.
+LEAST = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +132,7 @@ def fit_intrinsic(
     Raises
     ------
     InputError
-        If there are fewer than two stars, or shapes do not agree.
+        If there are fewer than two stars, shapes do not agree, or a number is not finite.
 
     Examples
     --------
@@ -147,9 +150,22 @@ def fit_intrinsic(
             f"predicted labels {predicted.shape}; expected (n, k), (n, k, k) and (n, k) of 2 or "
             "more stars"
         )
-    # In units of the errors' scatter: labels in K and dex differ by four orders of magnitude.
-    unit = errors.std(axis=0) + np.finfo(float).tiny
-    scaled, scaled_known = errors / unit, known / np.outer(unit, unit)
+    for name, values in (
+        ("errors", errors),
+        ("covariances", known.reshape(n, -1)),
+        ("predicted labels", predicted),
+    ):
+        if not (finite := np.isfinite(values).all(axis=1)).all():
+            raise InputError(
+                f"intrinsic scatter: {name} of star {np.argmin(finite)} hold NaN or infinity; "
+                "leave out the star"
+            )
+    # In units of the errors: labels in K and dex differ by four orders of magnitude.
+    unit = np.sqrt(np.mean(errors**2, axis=0))
+    unit = np.where(unit > 0, unit, np.sqrt(np.mean(np.einsum("nkk->nk", known), axis=0)))
+    unit = np.where(unit > 0, unit, 1.0)
+    scaled = errors / unit
+    scaled_known = known / np.outer(unit, unit) + LEAST * np.eye(k)
     whole = largest_likelihood(scaled, scaled_known, dof=dof)
     waiting = [(np.arange(n), np.full(k, -np.inf), np.full(k, np.inf), whole)]
     boxes = []

@@ -6,6 +6,9 @@ calibrated with. They did choose the epoch, by their mean loss, which is one num
 
 import hashlib
 import json
+import logging
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +22,12 @@ from starstack.networks.training import validation_rows
 from starstack.seeds import derive_seed
 from starstack.splits.split import Split
 
+logger = logging.getLogger(__name__)
+
 BLOCK_ROWS = 1024
+# Structures whose every error bar is a solution, and so many rows take a while.
+SOLVED, SOLVED_ROWS = ("cg",), 8
+SECONDS_BETWEEN_LOGS = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +85,7 @@ def scaled_batches(
     dataset: Dataset,
     rows: np.ndarray,
     *,
-    stand_for: int | None = None,
+    fitted: np.ndarray | None = None,
     batch_size: int = 256,
 ) -> Batches:
     """Give rows as the network takes them, with targets as it was trained on them.
@@ -89,8 +97,11 @@ def scaled_batches(
         From `starstack.data.store.open_dataset`: rows are read a batch at a time.
     rows : ndarray of int
         Positions, rising.
-    stand_for : int, optional
-        Number of rows that these were drawn from; each counts for so many of them.
+    fitted : ndarray of int, optional
+        All rows that the network was fitted to, from which these were drawn. Each counts for so
+        many of them, times its ``sample_weight`` over their mean one: in the loss that was
+        minimised. By default each row counts once, as rows that were held out do: the error of a
+        prediction knows no weight.
     batch_size : int
         Rows at once.
     """
@@ -105,8 +116,10 @@ def scaled_batches(
         y = y.reshape(len(y), -1)
         targets = network.target_scaler.transform
     weight = None
-    if stand_for is not None and stand_for != len(rows):
-        weight = np.full(len(y), stand_for / len(rows))
+    if fitted is not None:
+        own = dataset.sample_weight
+        weight = np.ones(len(y)) if own is None else own / own[fitted].mean()
+        weight = weight * (len(fitted) / len(rows))
     return Batches(
         dataset.X,
         y,
@@ -122,6 +135,25 @@ def scaler_digest(network: FittedNetwork) -> str:
     """Name the scales of a network's inputs and targets, to keep a posterior with its network."""
     scales = [network.input_scaler.to_json(), network.target_scaler.to_json()]
     return hashlib.sha256(json.dumps(scales, sort_keys=True).encode()).hexdigest()
+
+
+def iter_error_bars(
+    posterior: Posterior, network: FittedNetwork, dataset: Dataset, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield rows as the network takes them and the covariance of its outputs, in blocks.
+
+    The log says how many of the rows are done.
+    """
+    size, done = (SOLVED_ROWS if posterior.structure in SOLVED else BLOCK_ROWS), 0
+    last = time.monotonic()
+    for batch in scaled_batches(network, dataset, rows, batch_size=size):
+        # Of a row that only fills up its batch, an answer that is solved for costs as much.
+        x = batch.x[: batch.n]
+        yield x, posterior.predictive_covariance(x)
+        done += batch.n
+        if done == len(rows) or time.monotonic() - last > SECONDS_BETWEEN_LOGS:
+            last = time.monotonic()
+            logger.info("error bars of %s: %d of %d rows", posterior.structure, done, len(rows))
 
 
 def weights_covariance(
@@ -143,8 +175,7 @@ def weights_covariance(
     ndarray of float64, shape (n, k, k)
         In the units of the targets.
     """
-    data = scaled_batches(network, dataset, rows, batch_size=BLOCK_ROWS)
-    parts = [posterior.predictive_covariance(batch.x)[: batch.n] for batch in data]
+    parts = [covariance for _, covariance in iter_error_bars(posterior, network, dataset, rows)]
     k = parts[0].shape[1]
     scale = np.broadcast_to(np.asarray(network.target_scaler.scale, float), (k,))
     # A covariance of rounding has a slightly negative variance where it is zero.

@@ -226,7 +226,7 @@ def noise_covariance(
     network : Network
         From `functions_of`.
     spectra : ndarray of shape (n, p)
-        As observed.
+        As observed; masked pixels filled, since the network reads them too.
     errors : ndarray of shape (n, p)
         Standard deviations of the noise; infinite where a pixel is masked, which adds nothing.
     method : str
@@ -252,8 +252,8 @@ def noise_covariance(
     Raises
     ------
     InputError
-        If the method is unknown, shapes do not agree, there are no draws, or an error is negative
-        or not a number.
+        If the method is unknown, shapes do not agree, there are no spectra or no draws, an error is
+        negative or not a number, or a pixel of the reference is not finite.
 
     Examples
     --------
@@ -272,6 +272,11 @@ def noise_covariance(
     n_draws = DEFAULT_DRAWS[method] if n_draws is None else n_draws
     if n_draws < 1:
         raise InputError(f"noise covariance: n_draws is {n_draws}; expected 1 or more")
+    if not len(spectra):
+        raise InputError(
+            f"noise covariance: expected at least one spectrum, got shape {spectra.shape}; give "
+            "the rows to predict"
+        )
     reference = spectra if reference is None else reference
     for name, other in (("errors", errors), ("reference", reference)):
         if other.shape != spectra.shape:
@@ -284,7 +289,14 @@ def noise_covariance(
             "noise covariance: expected errors of 0 or above, got "
             f"{errors[~(errors >= 0)][0]:g}; mask the pixel with an infinite error"
         )
-    sigma = np.where(np.isfinite(errors), errors, 0).astype(spectra.dtype)
+    if not (finite := np.isfinite(reference).all(axis=1)).all():
+        raise InputError(
+            f"noise covariance: spectrum {np.argmin(finite)} has pixels that are NaN or infinite; "
+            "fill them, and mask them with an infinite error"
+        )
+    # Spectra may be whole numbers, or of half precision: their errors are neither.
+    kind = np.result_type(spectra.dtype, np.float32)
+    sigma = np.where(np.isfinite(errors), errors, 0).astype(kind)
     blocks = []
     for start in range(0, len(spectra), BATCH_ROWS):
         rows = slice(start, min(start + BATCH_ROWS, len(spectra)))

@@ -179,7 +179,8 @@ def fit_recalibration(
     Raises
     ------
     InputError
-        If there are fewer than `min_rows` rows, or a value of `by` is not finite.
+        If there are fewer than `min_rows` rows, a value of `by` is not finite, or all errors of a
+        label in a bin are zero.
 
     Examples
     --------
@@ -210,6 +211,12 @@ def fit_recalibration(
     laws, joint = [], []
     for number in range(len(used)):
         inside = z[bins == number]
+        if not (some := inside.any(axis=0)).all():
+            # The factor would be 0, and the error bars with it.
+            raise InputError(
+                f"recalibration: all {len(inside)} errors of output {np.argmin(some)} are 0; set "
+                "recalibration: none, or leave out the output"
+            )
         if scale:
             factors[number] = np.sqrt(np.mean(inside**2, axis=0))
         laws.append(

@@ -90,7 +90,7 @@ def fit_small(
         seed=own,
     )
     fit, held_out = validation_rows(components, everything, OPTIONS.validation_fraction, own)
-    data = scaled_batches(network, components, fit)
+    data = scaled_batches(network, components, fit, fitted=fit)
     noise = residual_noise(network.model, scaled_batches(network, components, held_out))
     # Half of the directions; the others have the prior's precision alone.
     options = {"low_rank": {"rank": network.model.count_params() // 2, "seed": seed}}
