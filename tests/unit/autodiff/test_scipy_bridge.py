@@ -11,6 +11,7 @@ from starstack.autodiff.batches import Batches
 from starstack.autodiff.products import Products
 from starstack.autodiff.scipy_bridge import (
     METHODS,
+    REMEDIES,
     inverse_hessian_error,
     inverse_hessian_product,
     minimize,
@@ -298,7 +299,8 @@ def test_trust_krylov_keeps_what_it_reached_where_scipy_divides_zero_by_zero(see
     assert np.linalg.norm(gradient(result.x)) < 1e-5
     np.testing.assert_array_equal(result.products.parameters.read(), result.x)
     slope = f"{np.abs(result.jac).max():.1e}"
-    assert f"The largest slope is {slope}; where the loss falls by less" in result.message
+    # Rounding decides whether SciPy gives up or goes on to its last iteration.
+    assert f"The largest slope is {slope}; {REMEDIES[result.status]}." in result.message
     assert result.message in caplog.text
 
 
