@@ -189,9 +189,9 @@ class RowJacobian:
         if self._factors is not None and not self._traced:
             try:
                 self._factors(x[:1])
-            except InputError:
+            except InputError as reason:
                 # No layer of the network says beforehand how often it is called.
-                logger.info("one backward pass per row and output: a layer is called repeatedly")
+                logger.info("one backward pass per row and output: %s", reason)
                 self._factors = None
             self._traced = True
         return self._factors is not None
