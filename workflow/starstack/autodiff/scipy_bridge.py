@@ -146,7 +146,8 @@ def minimize(
         products.check_finite(gradient=True)
         if METHODS[method].needs_products:
             prove(products, "hessian")
-        with np.errstate(invalid="ignore", divide="ignore"):  # see `_Objective.product`
+        # See `_Objective.product`; the vectors before the NaN may be too long to square.
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             result = scipy_minimize(
                 objective.value_and_gradient,
                 start,
