@@ -216,6 +216,24 @@ def test_kfac_as_preconditioner_is_exact_for_one_linear_layer():
     assert set(weaker.n_iterations) == {1}
 
 
+@pytest.mark.parametrize("structure", ["kfac", "low_rank"])
+def test_the_preconditioner_is_saved(structure, tmp_path):
+    """At the σ and δ of the posterior, which may be others than those it was made with."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((40, F)) * np.geomspace(0.1, 10, F)
+    model, data = network([dense(2)]), Batches(X, rng.standard_normal((40, 2)))
+    options = {"noise": [0.5, 0.5], "prior_precision": 0.5}
+    inner = laplace(model, data, structure=structure, **options)
+    made = fit_matrix_free(model, data, preconditioner=inner, tolerance=1e-9, **options)
+    made = made.with_hyperparameters(noise=[0.2, 0.9], prior_precision=0.03)
+    made.save(tmp_path / "cg.h5")
+    read = load(tmp_path / "cg.h5", model)
+    v = rng.standard_normal((10, 3))
+    solutions = [posterior.solve(v) for posterior in (made, read)]
+    np.testing.assert_array_equal(solutions[1].x, solutions[0].x)
+    assert set(solutions[1].n_iterations) == {1}
+
+
 def test_preconditioners_take_fewer_iterations_on_a_deep_net():
     rng = np.random.default_rng(8)
     X = rng.standard_normal((100, F)) * np.geomspace(1 / 30, 1, F)

@@ -19,7 +19,9 @@ from scipy.sparse.linalg import LinearOperator
 from starstack.autodiff.batches import Batches
 from starstack.curvature.conjugate_gradient import Solution, solve
 from starstack.curvature.diagnosis import OPERATORS, diagnose, likelihood_products
+from starstack.curvature.kfac import KroneckerPosterior
 from starstack.curvature.likelihood import measure_likelihood
+from starstack.curvature.low_rank import LowRankPosterior
 from starstack.curvature.posterior import Posterior
 from starstack.curvature.record import MATRICES
 from starstack.curvature.row_jacobian import RowJacobian
@@ -37,6 +39,9 @@ logger = logging.getLogger(__name__)
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 # Weights up to which a log-determinant takes a product with each: an estimate takes 640 products.
 EXACT_SIZE = 640
+# Preconditioners that are saved with the rows.
+SAVED = {kind.structure: kind for kind in (KroneckerPosterior, LowRankPosterior)}
+_PREFIX = "preconditioner"
 
 
 class MatrixFreePosterior(Posterior):
@@ -53,7 +58,8 @@ class MatrixFreePosterior(Posterior):
     shift : float
         Added to the diagonal beside δ.
     preconditioner : Posterior, optional
-        Of the same network; its σ and δ follow those of this one. It is not saved.
+        Of the same network; its σ and δ follow those of this one. One of ``kfac`` or
+        ``low_rank`` is saved with it.
     tolerance : float, optional
         Of the residuals; by default what the type of the weights allows.
     """
@@ -88,11 +94,12 @@ class MatrixFreePosterior(Posterior):
             `starstack.curvature.conjugate_gradient.solve`.
         """
         self.check_weights()
+        inner = self._inner()
         return solve(
             self.operator(),
             v,
             shift=self.prior_vector() + self.shift,
-            preconditioner=self._inner(),
+            preconditioner=None if inner is None else inner.inverse_hessian_product,
             tolerance=self.tolerance,
         )
 
@@ -169,7 +176,7 @@ class MatrixFreePosterior(Posterior):
             )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the rows themselves, the matrix and the shift."""
+        """Return the rows themselves, the matrix, the shift, and the preconditioner's arrays."""
         blocks = [
             (batch.x[: batch.n], batch.y[: batch.n], batch.weight[: batch.n])
             for batch in self._data
@@ -177,31 +184,47 @@ class MatrixFreePosterior(Posterior):
         x, y, weight = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         numbers = {"shift": self.shift, "tolerance": self.tolerance}
         number_arrays = {name: np.array(value) for name, value in numbers.items()}
-        is_hessian = np.array(self.matrix == "hessian")
-        return {"x": x, "y": y, "weight": weight, "is_hessian": is_hessian, **number_arrays}
+        number_arrays["is_hessian"] = np.array(self.matrix == "hessian")
+        inner = self._inner()
+        kept = {} if inner is None or inner.structure not in SAVED else inner.arrays()
+        saved = {f"{_PREFIX}/{inner.structure}/{name}": array for name, array in kept.items()}
+        return {"x": x, "y": y, "weight": weight, **number_arrays, **saved}
 
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, np.ndarray], model: "keras.Model", **options: Any
     ) -> "MatrixFreePosterior":
-        """Make the posterior again from `arrays`, without a preconditioner."""
+        """Make the posterior again from `arrays`."""
         return cls(
             model,
             data=Batches(arrays["x"], arrays["y"], arrays["weight"]),
             matrix="hessian" if arrays["is_hessian"] else "gauss_newton",
             shift=float(arrays["shift"]),
+            preconditioner=_saved_preconditioner(arrays, model, **options),
             tolerance=float(arrays["tolerance"]),
             **options,
         )
 
-    def _inner(self) -> Any:
+    def _inner(self) -> Posterior | None:
+        """Return the preconditioner at this σ and δ."""
         if self._preconditioner is None:
             return None
         if "inner" not in self._derived:
             self._derived["inner"] = self._preconditioner.with_hyperparameters(
                 noise=self.noise, prior_precision=self.prior_precision
             )
-        return self._derived["inner"].inverse_hessian_product
+        return self._derived["inner"]
+
+
+def _saved_preconditioner(
+    arrays: Mapping[str, np.ndarray], model: "keras.Model", **options: Any
+) -> Posterior | None:
+    for structure, kind in SAVED.items():
+        start = f"{_PREFIX}/{structure}/"
+        own = {name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)}
+        if own:
+            return kind.from_arrays(own, model, **options | {"record": None})
+    return None
 
 
 def fit_matrix_free(
