@@ -45,7 +45,7 @@ figures: $(ready) ## Draw all figures and write all tables again, from the resul
 		workflow/rules/figures.smk workflow/rules/tables.smk) $(ARGS)
 
 test: $(ready) ## Run all tests (ARGS="-k splits" for some)
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(ready) ## Check style and formatting of Python and Snakemake files
 	$(bin)/ruff check

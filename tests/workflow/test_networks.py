@@ -21,13 +21,18 @@ CONFIG = {
     "studies": {
         "small-spectra": {
             "task": "regression",
-            "data": {"source": "simulated-spectra", "n_stars": 150, "pixel_step": 24},
+            "data": {
+                "source": "simulated-spectra",
+                "n_stars": 150,
+                "pixel_step": 24,
+                "fill": "continuum",
+            },
             "split": {"n_folds": 2, "test_size": 0.4},
             "base_models": {
                 "ridge": {"class": "sklearn.linear_model.Ridge", "job": "per_model"},
                 "net": {
                     "class": "starstack.networks.KerasRegressor",
-                    "params": {"build_params": {"units": [8]}, "epochs": 3},
+                    "params": {"build_params": {"units": [8]}, "epochs": 1},
                     "job": "per_model",
                 },
             },
@@ -195,7 +200,8 @@ def test_a_gpu_that_is_not_there_is_one_line_and_nothing_is_lost(project, tmp_pa
     results = project.folder / "results/small-classes"
     shutil.copytree(results, tmp_path / "kept")
     project.configure(config)
-    result = project.run(check=False, CUDA_VISIBLE_DEVICES="-1")
+    nothing_from_tensorflow = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = project.run(check=False, CUDA_VISIBLE_DEVICES="-1", **nothing_from_tensorflow)
     project.configure(CONFIG)
     assert result.returncode != 0
     # One message, however often the log of the job is shown.

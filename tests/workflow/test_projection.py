@@ -75,7 +75,9 @@ def test_the_four_rows_stay_at_the_known_losses_unless_they_escape(results):
 
 
 def test_a_study_without_models_runs_alone(tmp_path, project_class):
-    config = {"seed": 2, "studies": {"four-rows": CONFIG["studies"]["four-rows"]}}
+    traced = {"alphas": [0.1], "inits": ["zeros"], "solvers": ["trust-krylov"], "preprocess": []}
+    study = CONFIG["studies"]["four-rows"] | {"projection": traced}
+    config = {"seed": 2, "studies": {"four-rows": study}}
     project = project_class(tmp_path / "project", config)
     project.run()
     numbers = project.folder / "results/summary/numbers.json"

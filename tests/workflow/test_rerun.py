@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -11,6 +12,12 @@ import pytest
 import yaml
 
 NOTHING = "Nothing to be done"
+# What comes of all fits.
+STACKS = (
+    "results/small-classes/meta_learners/logistic.h5",
+    "results/small-classes/meta_learners/in-sample.h5",
+    "results/small-values/meta_learners/convex.h5",
+)
 
 
 def rules_to_run(project) -> set[str]:
@@ -101,14 +108,22 @@ def test_class_of_the_library_named_in_the_config_counts_as_input(make_project, 
     assert "fit_base" in text
 
 
-def test_second_working_folder_takes_fits_from_the_cache(make_project, tmp_path):
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory, project_class):
+    """A project whose fits are also in a cache, and the variable that names the cache."""
+    folder = tmp_path_factory.mktemp("cached")
+    (folder / "cache").mkdir()
+    variable = {"SNAKEMAKE_OUTPUT_CACHE": str(folder / "cache")}
+    project = project_class(folder / "first")
+    project.run("--cache", "--", *STACKS, **variable)
+    return project, variable
+
+
+def test_second_working_folder_takes_fits_from_the_cache(cached, make_project):
     """With SNAKEMAKE_OUTPUT_CACHE a second project refits nothing, and says what it cost once."""
-    cache = {"SNAKEMAKE_OUTPUT_CACHE": str(tmp_path / "cache")}
-    (tmp_path / "cache").mkdir()
-    first, second = make_project(name="first"), make_project(name="second")
-    scores = [f"results/small-{kind}/evaluation/scores.csv" for kind in ("classes", "values")]
-    first.run("--cache", "--", *scores, **cache)
-    second.run("--cache", "--", *scores, **cache)
+    first, cache = cached
+    second = make_project(name="second")
+    second.run("--cache", "--", *STACKS, **cache)
 
     def logs(project):
         return [p.read_text() for p in (project.folder / "results").glob("*/logs/fit_*")]
@@ -127,41 +142,44 @@ def test_second_working_folder_takes_fits_from_the_cache(make_project, tmp_path)
     assert records(first) == records(second)
 
 
-def test_cache_knows_another_seed_and_another_parameter(make_project, small_config, tmp_path):
-    cache = {"SNAKEMAKE_OUTPUT_CACHE": str(tmp_path / "cache")}
-    (tmp_path / "cache").mkdir()
+def test_cache_knows_another_seed_and_another_parameter(cached, make_project, small_config):
+    first, cache = cached
     target = "results/small-classes/base_models/tree/1.h5"
-    first = make_project(small_config, "first")
-    first.run("--cache", "--", target, **cache)
-    base = small_config["studies"]["small-classes"]["base_models"]
-    base["tree"]["params"]["max_depth"] = 1
+    tree = small_config["studies"]["small-classes"]["base_models"]["tree"]
+    tree["params"]["max_depth"] = 1
     second = make_project(small_config, "second")
     second.run("--cache", "--", target, **cache)
     assert (second.folder / "results/small-classes/logs/fit_base.tree.1.log").read_text()
     assert (first.folder / target).read_bytes() != (second.folder / target).read_bytes()
 
 
-def test_killed_runs_end_in_the_bytes_of_an_undisturbed_one(small_files, make_project):
+def test_killed_runs_end_in_the_bytes_of_an_undisturbed_one(small_files, finished, tmp_path):
     """SIGKILL ten times at random moments, of Snakemake alone or with its jobs; then run again.
 
     All results but times and logs are compared, with those of a run in another folder.
     """
-    project = make_project()
+    project, output = finished, tmp_path / "output.txt"
+    study = project.folder / "results/small-classes"
+    shutil.rmtree(study)
     rng = np.random.default_rng(20)
     killed = 0
     while killed < 10:
-        process = subprocess.Popen(
-            project.command(),
-            cwd=project.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(rng.uniform(1.5, 6.0))
+        with output.open("w") as stream:
+            process = subprocess.Popen(
+                project.command(),
+                cwd=project.folder,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        # Two of the ten may hit the start, which takes longer than many a job; the others, jobs.
+        while killed % 5 and process.poll() is None and "\nJob " not in output.read_text():
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0.0, 2.5))
         if process.poll() is not None:
-            # It was through: take away the results of one study, so that there is work to kill.
+            # It was through: take its results away again, so that there is work to kill.
             assert process.returncode == 0
-            subprocess.run(["rm", "-r", str(project.folder / "results/small-classes")], check=True)
+            shutil.rmtree(study)
             continue
         if killed % 2:
             os.killpg(process.pid, signal.SIGKILL)
@@ -180,9 +198,9 @@ def test_job_that_outlives_its_run_writes_nothing(make_project, small_config):
     """Snakemake is killed and its job lives on: it must not overwrite what a later run makes."""
     del small_config["studies"]["small-values"]
     bases = small_config["studies"]["small-classes"]["base_models"]
-    bases["forest"] = {
+    forest = bases["forest"] = {
         "class": "sklearn.ensemble.RandomForestClassifier",
-        "params": {"n_estimators": 600},
+        "params": {"n_estimators": 400},
         "job": "per_model",
     }
     project = make_project(small_config)
@@ -209,6 +227,8 @@ def test_job_that_outlives_its_run_writes_nothing(make_project, small_config):
     while left := list(models.rglob("*.*")):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
+    forest["params"]["n_estimators"] = 5
+    project.configure(small_config)
     project.run(target)
     assert (project.folder / target).exists()
 

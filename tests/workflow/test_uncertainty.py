@@ -1,4 +1,7 @@
-"""A study whose network gets error bars: what it leaves, and that the parts belong together."""
+"""A study whose network gets error bars: what it leaves, and that the parts belong together.
+
+Also ``snakemake baselines``: what error budgets are compared with, and with which rows.
+"""
 
 import csv
 import json
@@ -6,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+from starstack.uncertainty.baseline_rows import read_baseline
 from starstack.uncertainty.budget import load_budget
 
 CONFIG = {
@@ -56,12 +60,13 @@ TARGETS = (
     f"{RESULTS}/figures/error_budget.dense.pdf",
 )
 DENSE = f"{RESULTS}/networks/dense"
+BASELINES = ("ensemble", "dropout", "variance")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, project_class):
     project = project_class(tmp_path_factory.mktemp("uncertainty") / "project", CONFIG)
-    project.run(*TARGETS)
+    project.run(*TARGETS, "baselines")
     return project
 
 
@@ -130,10 +135,10 @@ def test_what_is_not_known_makes_the_bound_larger_and_the_inequality_holds(proje
         for r in table
         if r["statistic"] == "rms_bound"
     }
-    known = [key for key in bound if key[0] == "known physics"]
+    known = [key for key in bound if key[0] == "known nuisances"]
     assert len(known) * 2 == len(bound) > 0
     for _, output, snr in known:
-        assert bound["unknown nuisances", output, snr] > bound["known physics", output, snr] > 0
+        assert bound["unknown nuisances", output, snr] > bound["known nuisances", output, snr] > 0
     (found,) = rows(project, f"{RESULTS}/evaluation/cramer_rao_inequality.csv")
     assert float(found["least_excess"]) > -1e-6
 
@@ -146,20 +151,59 @@ def test_eigenvalues_fall_and_the_two_traces_agree(project):
     assert traces["trace"] == pytest.approx(traces["trace_by_quadrature"], rel=1e-3)
 
 
+def test_each_baseline_predicts_the_test_rows_and_the_calibration_rows_of_the_network(project):
+    split = rows(project, f"{RESULTS}/split.csv")
+    test = {row["row_id"] for row in split if row["set"] == "test"}
+    training = {row["row_id"] for row in split if row["set"] == "train"}
+    for kind in BASELINES:
+        found = read_baseline(project.folder / f"{RESULTS}/baselines/dense.{kind}.h5")
+        names = set(found.row_id.tolist())
+        assert test < names
+        assert len(names & training) == round(0.4 * len(training)) == len(names - test)
+        assert found.mean.shape == (len(names), 3)
+        assert np.linalg.eigvalsh(found.covariance).min() > -1e-6
+
+
+def test_all_baselines_are_judged_on_the_same_rows_in_one_table(project):
+    calibration = rows(project, f"{RESULTS}/baselines/calibration.csv")
+    overall = [r for r in calibration if r["snr"] == "all" and r["statistic"] == "coverage_68"]
+    methods = {r["method"] for r in overall}
+    assert methods == {name for kind in BASELINES for name in (kind, f"{kind}, recalibrated")}
+    assert {int(r["n"]) for r in overall} == {180}
+    table = (project.folder / f"{RESULTS}/tables/baselines.csv").read_text(encoding="utf-8")
+    assert all(method in table for method in (*methods, "last_layer"))
+
+
+def test_baselines_are_no_part_of_the_default_run(project):
+    listed = project.run("--dry-run", "--forceall").stdout
+    rules = {line.split()[0] for line in listed.splitlines() if line.strip()}
+    assert "calibrate" in rules
+    assert not rules & {"train_baseline", "calibrate_baselines"}
+
+
 def test_a_table_without_noise_and_without_a_stack_gets_error_bars(make_project):
     """Neither S/N nor pixel errors nor a stack: their parts are left out, not failed over."""
     project = make_project(
         {
             "seed": 1,
             "studies": {
-                "diabetes": {
+                "plain": {
                     "task": "regression",
-                    "data": {"source": "scikit-learn", "loader": "load_diabetes"},
+                    "data": {
+                        "source": "scikit-learn",
+                        "loader": "make_regression",
+                        "params": {
+                            "n_samples": 280,
+                            "n_features": 4,
+                            "noise": 20.0,
+                            "random_state": 0,
+                        },
+                    },
                     "networks": {
                         "dense": {
                             "build": "dense",
-                            "build_params": {"units": [8]},
-                            "training": {"epochs": 8, "batch_size": 32, "validation_fraction": 0.4},
+                            "build_params": {"units": [2]},
+                            "training": {"epochs": 8, "batch_size": 32, "validation_fraction": 0.5},
                             "uncertainty": {
                                 "structures": ["last_layer", "cg"],
                                 "recalibration": "gaussian",
@@ -171,11 +215,11 @@ def test_a_table_without_noise_and_without_a_stack_gets_error_bars(make_project)
             },
         }
     )
-    project.run("results/diabetes/evaluation/calibration.csv")
-    table = rows(project, "results/diabetes/evaluation/calibration.csv")
+    project.run("results/plain/evaluation/calibration.csv")
+    table = rows(project, "results/plain/evaluation/calibration.csv")
     methods = {r["method"] for r in table}
     assert {"last_layer", "cg"} <= methods and "CV+" not in methods
-    record = json.loads((project.folder / "results/diabetes/networks/dense.cg.json").read_text())
+    record = json.loads((project.folder / "results/plain/networks/dense.cg.json").read_text())
     assert (record["structure"], record["prior_precision_chosen_by"]) == ("cg", "kfac")
-    budget = load_budget(project.folder / "results/diabetes/networks/dense.last_layer.budget.h5")
+    budget = load_budget(project.folder / "results/plain/networks/dense.last_layer.budget.h5")
     assert not budget.noise.any() and budget.intrinsic.any()

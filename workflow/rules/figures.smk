@@ -22,6 +22,8 @@ rule plot_spectra:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: draw a few spectra"
     script:
@@ -49,6 +51,8 @@ rule plot_scores:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: draw the scores"
     script:
@@ -76,6 +80,8 @@ rule plot_weights:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
         "{wildcards.study}: draw the weights of the meta-learners"
     script:

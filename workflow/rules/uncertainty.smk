@@ -231,7 +231,7 @@ rule hessian_spectrum:
         "../../envs/networks.yaml"
     threads: lambda wildcards: network_spec(wildcards)["analysis_threads"]
     resources:
-        mem_mb=6000,
+        mem_mb=9000,
         runtime=120,
     params:
         study="{study}",

@@ -9,5 +9,6 @@ from starstack.figures.style import save_figure
 from starstack.tables.results import read_table
 
 with job(snakemake) as output:
-    figure = plot_scores(read_table(snakemake.input.scores, "scores"))
+    scores = read_table(snakemake.input.scores, "scores")
+    figure = plot_scores(scores, labels=snakemake.params.labels)
     save_figure(figure, Path(output.pdf).with_suffix(""))

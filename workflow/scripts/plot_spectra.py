@@ -10,5 +10,5 @@ from starstack.figures.style import save_figure
 
 with job(snakemake) as output:
     with open_dataset(snakemake.input.data) as dataset:
-        wavelength, spectra = typical_spectra(dataset)
+        wavelength, spectra = typical_spectra(dataset, snakemake.params.labels)
     save_figure(plot_spectra(wavelength, spectra), Path(output.pdf).with_suffix(""))

@@ -9,5 +9,6 @@ from starstack.figures.weights import plot_weights
 from starstack.tables.results import read_table
 
 with job(snakemake) as output:
-    figure = plot_weights(read_table(snakemake.input.weights, "weights"))
+    weights = read_table(snakemake.input.weights, "weights")
+    figure = plot_weights(weights, snakemake.params.labels)
     save_figure(figure, Path(output.pdf).with_suffix(""))

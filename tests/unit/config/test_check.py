@@ -39,21 +39,6 @@ def with_model(study, model=None, learner=None):
     return validate_config(config, SCHEMA_PATH)
 
 
-@pytest.mark.parametrize(("correlation", "refused"), [([0.4, 0.1], False), ([0.8], True)])
-def test_a_correlation_that_no_noise_can_have(correlation, refused):
-    config = copy.deepcopy(GOOD)
-    config["studies"]["diabetes"]["data"] = {
-        "source": "simulated-spectra",
-        "noise_correlation": correlation,
-    }
-    filled = validate_config(config, SCHEMA_PATH)
-    if not refused:
-        check_models(filled)
-        return
-    with pytest.raises(InputError, match=r"^config: studies.diabetes.data: noise_correlation is"):
-        check_models(filled)
-
-
 def test_the_default_config_can_be_built(monkeypatch):
     def fit(self, *args, **kwargs):
         raise AssertionError("fitted")

@@ -95,6 +95,11 @@ BAD = [
         "roc_auc",
     ),
     ({"studies/wine/metrics": ["r2", "accuracy"]}, "accuracy does not fit the task regression"),
+    # noise
+    (
+        {"studies/wine/data": {"source": "simulated-spectra", "noise_correlation": [0.6]}},
+        "studies.wine.data: noise_correlation is [0.6], which no noise can have",
+    ),
     # files
     (
         {"studies/wine/data": {"source": "starnet-hdf5", "path": "no.h5"}},

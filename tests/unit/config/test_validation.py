@@ -87,6 +87,7 @@ def test_a_filled_config_is_good_and_stays_the_same(good, validate):
         {"studies/stars/data/time": "mjd", "studies/stars/split": {"method": "time-ordered"}},
         {"studies/wine/data": {"source": "table", "path": "stars.csv", "target": ["a", "b"]}},
         {"studies/wine/data": {"source": "hdf5", "path": "stars.csv", "X": "x", "y": ["a", "b"]}},
+        {"studies/wine/data": {"source": "simulated-spectra", "noise_correlation": [0.4, 0.1]}},
         {"studies/stars/split": {"n_repeats": 3}},
         {"studies/stars/metrics": ["roc_auc"]},
         {"allowed_packages": ["sklearn", "xgboost.sklearn"]},

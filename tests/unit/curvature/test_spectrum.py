@@ -3,12 +3,19 @@
 Rotated, because random signs are exact on a diagonal matrix whatever the estimator does.
 """
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
-from scipy.stats import ortho_group
+from scipy.stats import ortho_group, sem
 
-from starstack.curvature.spectrum import lanczos_quadrature, spectral_density, trace_and_diagonal
+from starstack.curvature.spectrum import (
+    Quadrature,
+    lanczos_quadrature,
+    spectral_density,
+    trace_and_diagonal,
+)
 from starstack.errors import InputError
 
 N = 200
@@ -44,6 +51,21 @@ def test_standard_error_of_the_trace_covers_as_often_as_it_says():
         z.append((trace.value - exact) / trace.standard_error)
     # Student's t of 19 degrees of freedom has a standard deviation of 1.057.
     assert np.std(z) == pytest.approx(1.057, rel=0.15)
+
+
+def test_standard_error_of_the_diagonal_is_that_of_the_samples():
+    """Of three probes, from the random signs that the operator was given."""
+    matrix, signs = rotated(DECAYING), []
+
+    def product(v):
+        signs.append(v.copy())
+        return matrix @ v
+
+    operator = LinearOperator((N, N), matvec=product, dtype=np.float64)
+    _, diagonal = trace_and_diagonal(operator, 3)
+    samples = [z * (matrix @ z) for z in signs[-3:]]
+    np.testing.assert_allclose(diagonal.value, np.mean(samples, axis=0), atol=1e-12)
+    np.testing.assert_allclose(diagonal.standard_error, sem(samples, axis=0), rtol=1e-8)
 
 
 def test_one_probe_has_no_standard_error():
@@ -131,6 +153,16 @@ def test_density_at_the_resolution_is_that_of_the_spectrum_and_below_it_is_not()
     assert distance(quadrature.resolution / 1000) > 0.5
 
 
+def test_the_resolution_is_the_distance_of_nodes_at_the_ends_of_the_spectrum():
+    """Of the Chebyshev polynomials, near whose zeros the nodes of a filled interval are."""
+    found = []
+    for steps in (40, 80):
+        nodes = 100 * np.polynomial.chebyshev.chebgauss(steps)[0][::-1]
+        found.append(Quadrature(N, (nodes,), (np.full(steps, 1 / steps),)).resolution)
+        assert 1 < found[-1] / (nodes[1] - nodes[0]) < 3
+    assert found[0] / found[1] == pytest.approx(4, rel=0.01)
+
+
 def test_two_clusters_at_their_weights():
     spectrum = np.r_[np.full(N // 4, 1.0), np.full(3 * N // 4, 5.0)]
     quadrature = lanczos_quadrature(aslinearoperator(rotated(spectrum)), n_probes=50)
@@ -183,6 +215,19 @@ def test_products_are_as_many_as_stated():
     operator = LinearOperator((N, N), matvec=product, dtype=np.float64)
     trace_and_diagonal(operator, 7)
     assert len(count) == 7
+
+
+def test_one_basis_is_held_at_a_time():
+    n, n_steps = 100_000, 12
+    operator = LinearOperator((n, n), matvec=lambda v: 2 * v.ravel(), dtype=np.float64)
+    tracemalloc.start()
+    try:
+        lanczos_quadrature(operator, n_steps=n_steps, n_probes=3, keep_basis=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    basis = 8 * n * n_steps
+    assert basis < peak < 1.7 * basis
 
 
 @pytest.mark.parametrize(

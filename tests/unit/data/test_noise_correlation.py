@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.linalg import toeplitz
 
+from starstack.data.band_spectrum import check_correlation
 from starstack.data.dataset import Dataset
-from starstack.data.noise_correlation import check_correlation, correlation_of, noise_correlation
+from starstack.data.noise_correlation import correlation_of, noise_correlation
 from starstack.data.store import read_dataset, write_dataset
 from starstack.errors import InputError
 

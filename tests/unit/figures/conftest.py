@@ -141,7 +141,7 @@ class Tables:
         error = np.full(pixels, 0.02)
         error[50:54] = np.inf
         flux = clean + 0.02 * rng.normal(size=pixels)
-        title = "Teff (K) = 4243, log g (dex) = 1.218, [Fe/H] (dex) = −0.22, S/N = 58"
+        title = "Teff = 4243 K, log g = 1.22 dex, [Fe/H] = −0.22 dex, S/N = 58"
         return [Spectrum(title, flux, error, clean if noiseless else None) for _ in range(n)]
 
     @staticmethod
@@ -244,13 +244,13 @@ class Tables:
         return weights, pd.concat([scores, extra.assign(figure="in-sample", value=0.99)])
 
     @staticmethod
-    def runtime(studies=("wine", "digits", "a-study-with-a-long-name")):
+    def runtime(studies=("wine", "digits", "a-study-with-a-long-name"), rules=None):
         rng = np.random.default_rng(6)
-        rules = {"load_data": 1, "fit_base": 12, "assemble_meta_features": 1, "fit_meta": 4}
+        usual = {"load_data": 1, "fit_base": 12, "assemble_meta_features": 1, "fit_meta": 4}
         rows = [
             (study, rule, str(job), float(rng.lognormal()), 1.0, 150 + 9 * rng.random(), 1)
             for study in studies
-            for rule, jobs in rules.items()
+            for rule, jobs in (rules or usual).items()
             for job in range(jobs)
         ]
         columns = ["study", "rule", "job", "seconds", "cpu_seconds", "max_rss_mb", "threads"]

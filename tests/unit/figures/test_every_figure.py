@@ -6,6 +6,7 @@ import sys
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -21,13 +22,14 @@ from starstack.figures.jacobian import plot_jacobian
 from starstack.figures.leakage import plot_leakage
 from starstack.figures.reliability import plot_reliability
 from starstack.figures.residuals import plot_residuals
-from starstack.figures.runtime import plot_runtime
+from starstack.figures.runtime import RULES, plot_runtime
 from starstack.figures.scores import plot_scores
 from starstack.figures.spectra import plot_spectra
 from starstack.figures.style import save_figure, use_style
 from starstack.figures.weights import plot_weights
 
 DIGITS = [str(digit) for digit in range(10)]
+TARGETS = ["teff", "logg", "fe_h"]
 TREES = ["depth-1", "depth-5", "depth-10"]
 
 # Each figure in the sizes that studies have: two, three and ten classes, one and several targets.
@@ -80,6 +82,34 @@ FIGURES = {
     "jacobian": lambda t: plot_jacobian(t.sensitivities()),
     "jacobian-one": lambda t: plot_jacobian(t.sensitivities(["dense"])),
     "leakage": lambda t: plot_leakage(*t.leakage()),
+    # As much as people may ask for.
+    "scores-sixty-models": lambda t: plot_scores(
+        t.scores(bases=[f"base-{i}" for i in range(60)], metrics=["rmse"], outputs=["teff", "logg"])
+    ),
+    "weights-three-targets": lambda t: plot_weights(
+        t.weights(TARGETS, TARGETS, bases=t.bases[:5], blends=[])
+    ),
+    "weights-thirty-models": lambda t: plot_weights(
+        t.weights(TARGETS, TARGETS, bases=[f"base-{i}" for i in range(30)], blends=["convex"])
+    ),
+    "residuals-five-of-three-targets": lambda t: plot_residuals(t.predictions(TARGETS)),
+    "residuals-eight-of-three-targets": lambda t: plot_residuals(
+        t.predictions(TARGETS, metas=[f"stack-{i}" for i in range(8)])
+    ),
+    "residuals-twenty": lambda t: plot_residuals(
+        t.predictions(metas=[f"stack-{i}" for i in range(20)])
+    ),
+    "reliability-thirty": lambda t: plot_reliability(
+        t.reliability(bases=[f"base-{i}" for i in range(25)])
+    ),
+    "errors-nine": lambda t: plot_errors(t.errors(metas=[f"long-name-{i}" for i in range(8)])),
+    "eigenvalue-density-seven": lambda t: plot_eigenvalue_density(
+        pd.concat([t.eigenvalue_density(f"net-{i}") for i in range(7)])
+    ),
+    "jacobian-four": lambda t: plot_jacobian(t.sensitivities(["a", "b", "c", "d"])),
+    "runtime-all-rules": lambda t: plot_runtime(
+        t.runtime([f"study-{i}" for i in range(14)], dict.fromkeys(RULES, 1))
+    ),
     "runtime": lambda t: plot_runtime(t.runtime()),
     "runtime-one-study": lambda t: plot_runtime(t.runtime(["wine"])),
     "nothing": lambda t: plot_weights(t.weights().iloc[:0]),
@@ -122,6 +152,7 @@ def test_nothing_is_cut_off(drawn, name):
     assert box.x0 > -slack and box.y0 > -slack, name
     assert box.x1 < width + slack and box.y1 < height + slack, name
     assert width <= 7.1  # two columns of a journal
+    assert height <= 9.5  # a page with a caption
 
 
 @pytest.mark.parametrize("name", FIGURES)

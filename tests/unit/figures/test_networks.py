@@ -100,8 +100,8 @@ def test_typical_spectra_are_spread_over_the_first_label():
     wavelength, spectra = typical_spectra(dataset, n_spectra=2, n_pixels=10)
     assert wavelength is None
     assert [s.title for s in spectra] == [
-        "Teff (K) = 4025, log g (dex) = 1, S/N = 50",
-        "Teff (K) = 4075, log g (dex) = 1, S/N = 50",
+        "Teff = 4025.0 K, log g = 1 dex, S/N = 50",
+        "Teff = 4075.0 K, log g = 1 dex, S/N = 50",
     ]
     row = int(np.flatnonzero(labels[:, 0] == 4025)[0])
     assert spectra[0].flux.tolist() == X[row, :10].tolist()

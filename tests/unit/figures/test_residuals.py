@@ -1,10 +1,13 @@
 """The figure of residuals shows every test row twice: predicted, and what is left."""
 
+import re
+
 import numpy as np
 import pytest
 
 from starstack.errors import InputError
 from starstack.figures.residuals import plot_residuals
+from starstack.figures.style import PAGE
 
 
 def points(axes):
@@ -52,6 +55,18 @@ def test_targets_have_panels_and_labels(tables):
         "Predicted effective temperature (K)",
         "Predicted log g (dex)",
     ]
+
+
+@pytest.mark.parametrize(("estimators", "targets"), [(5, 3), (9, 3), (20, 1), (7, 4)])
+def test_panels_fit_a_page_and_what_does_not_is_named(tables, estimators, targets):
+    names = [f"stack-{number}" for number in range(estimators)]
+    outputs = [f"target-{number}" for number in range(targets)]
+    figure = plot_residuals(tables.predictions(outputs, metas=names, n=5))
+    assert figure.get_figheight() <= PAGE
+    shown = {axes.get_title(loc="left") for axes in figure.axes} - {""}
+    assert len(figure.axes) == 2 * len(shown) * targets
+    remark = figure._supxlabel.get_text()
+    assert set(names) - shown == {name for name in names if re.search(rf"{name}\b", remark)}
 
 
 def test_many_points_become_pixels(tables):

@@ -1,8 +1,14 @@
 """The figure of time and memory shows every job."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 
-from starstack.figures.runtime import plot_runtime
+from starstack.figures.runtime import RULES, plot_runtime
+from starstack.figures.style import PAGE
+
+RULE_FILES = sorted((Path(__file__).parents[3] / "workflow" / "rules").glob("*.smk"))
 
 
 def marks(axes):
@@ -41,6 +47,33 @@ def test_words_and_totals(tables):
         "Wall-clock time of a job (s)",
         "Peak memory of a job (MB)",
     )
+
+
+def test_every_rule_with_a_record_has_words():
+    recorded = set()
+    for path in RULE_FILES:
+        for block in re.split(r"^rule (?=\w+:)", path.read_text(), flags=re.MULTILINE)[1:]:
+            if "/runtime/" in block.partition("    log:")[0]:
+                recorded.add(block.partition(":")[0])
+    assert {"fit_base", "train_baseline", "calibrate_classes"} <= recorded
+    assert recorded == set(RULES)
+    assert not [words for words in RULES.values() if "_" in words]
+    assert len(set(RULES.values())) == len(RULES)
+
+
+def test_all_rules_of_many_studies_fit_a_page(tables):
+    studies = [f"study-{number}" for number in range(14)]
+    table = tables.runtime(studies, dict.fromkeys(RULES, 1))
+    figure = plot_runtime(table)
+    assert figure.get_figheight() <= PAGE
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == list(RULES.values())
+
+
+def test_no_two_studies_look_alike(tables):
+    figure = plot_runtime(tables.runtime([f"study-{number}" for number in range(14)]))
+    lines = [line for line in figure.axes[0].lines if line.get_gid() == "runtime"]
+    assert len({(line.get_marker(), line.get_color()) for line in lines}) == 14
 
 
 def test_black_lines_are_medians(tables):

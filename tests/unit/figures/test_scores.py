@@ -1,5 +1,7 @@
 """The figure of scores shows every row of its metric, and honest words about it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,11 @@ def marks(axes):
 
 
 def words(figure):
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    """Words of the legend, read line by line."""
+    figure.draw_without_rendering()
+    places = {text: text.get_window_extent() for text in figure.legends[0].get_texts()}
+    rows = sorted(places, key=lambda text: (-round(places[text].y0), places[text].x0))
+    return [text.get_text() for text in rows]
 
 
 def test_one_mark_and_one_bar_per_row(tables):
@@ -70,8 +76,30 @@ def test_axis_names_metric_unit_and_direction(tables):
     assert labels == [
         "Log loss (nat; lower is better)",
         "Accuracy (higher is better)",
-        "RMSE (unit of the target; lower is better)",
+        "RMSE (lower is better)",
     ]
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_axis_has_the_unit_of_its_target(tables, metric):
+    table = tables.scores(metrics=[metric], outputs=["teff", "mass", "age"])
+    figure = plot_scores(table, labels={"mass": "Mass (kg)"})
+    units = [
+        re.search(r"\((.*)is better\)", a.get_xlabel().replace("\n", " "))[1] for a in figure.axes
+    ]
+    assert units == ["K; lower ", "kg; lower ", "lower "]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Teff", "Mass", "age"]
+
+
+def test_the_only_target_of_a_study_has_its_unit_and_no_title(tables):
+    (axes,) = plot_scores(tables.scores(metrics=["rmse"]), labels={"mass": "Mass (kg)"}).axes
+    assert axes.get_xlabel() == "RMSE (kg; lower is better)"
+    assert axes.get_title(loc="left") == ""
+
+
+def test_a_share_has_no_unit(tables):
+    table = tables.scores(metrics=["r2"], outputs=["teff"])
+    assert plot_scores(table).axes[0].get_xlabel() == "R² (higher is better)"
 
 
 def test_studies_get_panels_with_their_own_sizes(tables):

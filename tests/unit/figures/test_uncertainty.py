@@ -79,7 +79,7 @@ def histograms(outputs=OUTPUTS):
     return pd.DataFrame(rows, columns=columns)
 
 
-def efficiency(estimators=("dense",), bounds=("known physics",)):
+def efficiency(estimators=("dense",), bounds=("known nuisances",)):
     rows = [
         ("stars", name, bound, output, snr, statistic, value, 0.1, 700)
         for name in estimators
@@ -109,7 +109,7 @@ FIGURES = {
     "correlation-two": lambda: plot_error_correlations(budget(2000, ("teff", "logg"))),
     "bound": lambda: plot_cramer_rao(efficiency()),
     "bound-four": lambda: plot_cramer_rao(
-        efficiency(("dense", "starnet"), ("known physics", "all unknown"))
+        efficiency(("dense", "starnet"), ("known nuisances", "all unknown"))
     ),
 }
 
@@ -191,6 +191,15 @@ def test_coverage_is_shown_as_a_difference_in_percent():
     np.testing.assert_allclose(below.astype(float), 100 * (own["value"] - 0.68))
 
 
+def test_all_labels_together_are_shown_where_there_are_several():
+    def titles(*outputs):
+        figure = plot_coverage(calibration(outputs=(*outputs, "joint")))
+        return [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+
+    assert titles("age") == ["age"]
+    assert titles("teff", "logg") == ["Teff", "log g", "all labels"]
+
+
 def test_histograms_are_densities():
     above, *_, below, _, _ = plot_standardised_errors(histograms()).axes
     for axes in (above, below):
@@ -215,6 +224,15 @@ def test_error_bars_are_the_predicted_ones():
         np.testing.assert_allclose(half, table[column])
         inside = np.mean(np.abs(table["predicted"] - table["observed"]) <= table[column])
         assert line == f"{100 * inside:.1f} % {promise}"
+
+
+def test_triangles_are_explained_where_there_are_some():
+    table = budget(30, ("teff",))
+    table["predicted"] = table["observed"] + 1.0
+    assert "Triangles" not in plot_predicted(table)._supxlabel.get_text()
+    table = budget(2000, ("logg",))
+    table.loc[0, "predicted"] = table.loc[0, "observed"] + 1e5
+    assert "Triangles: errors beyond" in plot_predicted(table)._supxlabel.get_text()
 
 
 def test_errors_beyond_the_panel_are_triangles_at_its_edge():
@@ -252,7 +270,7 @@ def test_ratios_and_their_bins():
     assert [text.get_text() for text in axes.get_xticklabels()] == ["20–45", "45–100", "100–300"]
     made, noise = (container.lines[0].get_ydata() for container in axes.containers)
     assert made.tolist() == [2.5] * 3 and noise.tolist() == [1.6] * 3
-    assert legend_of(figure)[0] == "dense, known physics: errors made"
+    assert legend_of(figure)[0] == "dense, known nuisances: errors made"
     wide = efficiency().assign(standard_error=2.0)
     axes = plot_cramer_rao(wide).axes[0]
     ends = [

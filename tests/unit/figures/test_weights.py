@@ -1,9 +1,12 @@
 """The figure of weights shows every weight, as bars or as cells."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 
+from starstack.figures.style import PAGE
 from starstack.figures.weights import plot_weights
 
 DIGITS = [str(digit) for digit in range(10)]
@@ -55,6 +58,52 @@ def test_few_cells_bear_their_numbers(tables):
     assert len(written) == 2 * 3 * len(tables.bases) + 3
     value = table.loc[0, "weight"]
     assert f"{value:.2f}".replace("-", "−") in written
+
+
+def stack_of_three_targets(tables, *models):
+    """Weights of a linear stack: Teff in kelvin, the others in dex."""
+    names = ["teff", "logg", "fe_h"]
+    table = tables.weights(names, names, bases=models or tables.bases[:5], blends=[])
+    table["weight"] *= table["output"].map({"teff": 100.0, "logg": 1.0, "fe_h": 0.5})
+    return table
+
+
+def test_numbers_of_many_meta_features_stand_one_below_the_other(tables):
+    figure = plot_weights(stack_of_three_targets(tables))
+    axes = panels(figure)["logistic"]
+    figure.draw_without_rendering()
+    written = [text for text in axes.texts if text.get_text() != "bias"]
+    assert len(written) == 3 * 3 * 5 + 3
+    for column in range(3):
+        boxes = [t.get_window_extent() for t in written if t.get_position()[0] == column]
+        boxes.sort(key=lambda box: box.y0)
+        gaps = [above.y0 - below.y1 for below, above in itertools.pairwise(boxes)]
+        assert min(gaps) > -0.5  # of a hundredth of an inch
+
+
+def test_numbers_are_left_out_where_a_page_has_no_room(tables):
+    models = [f"model-{number}" for number in range(40)]
+    figure = plot_weights(stack_of_three_targets(tables, *models))
+    assert figure.get_figheight() <= PAGE
+    assert [text.get_text() for text in panels(figure)["logistic"].texts] == ["bias"]
+
+
+def test_outputs_of_different_units_have_their_own_colours(tables):
+    table = stack_of_three_targets(tables)
+    figure = plot_weights(table)
+    drawn = np.concatenate([block.reshape(-1, 3) for block in cells(panels(figure)["logistic"])])
+    weights = table[table["model"] != ""]
+    for column, output in enumerate(["teff", "logg", "fe_h"]):
+        own = weights.loc[weights["output"] == output, "weight"].to_numpy()
+        np.testing.assert_allclose(drawn[:-1, column], own / np.abs(own).max())
+    assert "Weight / largest of its column" in [axes.get_xlabel() for axes in figure.axes]
+    assert "column's largest weight" in figure._supxlabel.get_text()
+
+
+def test_outputs_of_one_unit_share_a_scale(tables):
+    figure = plot_weights(tables.weights(["b", "c"], ["a", "b", "c"], blends=[]))
+    assert "Weight" in [axes.get_xlabel() for axes in figure.axes]
+    assert "largest" not in figure._supxlabel.get_text()
 
 
 def test_models_stand_at_the_same_height_in_all_panels(tables):

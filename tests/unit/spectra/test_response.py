@@ -7,6 +7,7 @@ import pytest
 
 from starstack.data.store import read_dataset
 from starstack.errors import InputError
+from starstack.spectra import survey
 from starstack.spectra.response import (
     pixels_of,
     seen_derivatives,
@@ -18,6 +19,14 @@ from starstack.spectra.sources import write_spectra
 
 SEED = 3
 ROWS = np.array([1, 4, 9])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_spectra_to_learn_the_fill_from():
+    """What masked pixels hold is learnt from fewer spectra: nothing here is about how well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(survey, "N_LEARNT_FROM", 60)
+        yield
 
 
 def spectra(path, **options):

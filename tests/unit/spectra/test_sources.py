@@ -9,12 +9,19 @@ import pytest
 
 from starstack.data.store import read_dataset
 from starstack.errors import InputError
+from starstack.spectra import survey
 from starstack.spectra.simulator import NUISANCES, synthesise
 from starstack.spectra.sources import SPECTRA_SOURCES, write_spectra
 from starstack.spectra.stars import make_stars
 
 TABLES = ("X", "X_error", "X_noiseless")
 SMALL = {"source": "simulated-spectra", "n_stars": 140, "pixel_step": 30}
+
+
+@pytest.fixture(autouse=True)
+def few_spectra_to_learn_the_fill_from(monkeypatch):
+    """What masked pixels hold is learnt from fewer spectra: nothing here is about how well."""
+    monkeypatch.setattr(survey, "N_LEARNT_FROM", 60)
 
 
 @pytest.fixture

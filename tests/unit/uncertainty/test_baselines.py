@@ -18,6 +18,7 @@ from starstack.uncertainty.baselines import (
     train_variance_network,
     variance_loss,
 )
+from starstack.uncertainty.covariances import squared_mahalanobis
 
 
 def data(n=600, task="regression"):
@@ -53,6 +54,27 @@ def test_moments():
     np.testing.assert_allclose(covariance[2], np.cov(draws[:, 2].T))
     with pytest.raises(InputError, match="has 1 members"):
         sample_moments(draws[:1])
+
+
+def test_draws_that_agree_have_no_variance():
+    """The mean of fifty times the same number is another one, by rounding."""
+    draws = np.tile(np.random.default_rng(2).uniform(1, 6000, (4, 3)), (50, 1, 1))
+    assert (draws.mean(axis=0) != draws[0]).any()
+    mean, covariance = sample_moments(draws)
+    np.testing.assert_array_equal(mean, draws[0])
+    assert not covariance.any()
+
+
+def test_the_covariance_of_few_draws_is_inverted_to_too_much():
+    """The mean of Hotelling's T², which is that of Fisher's F of k and m - k times a factor."""
+    from scipy import stats
+
+    m, k, rng = 20, 3, np.random.default_rng(3)
+    _, covariance = sample_moments(rng.normal(size=(m, 20_000, k)))
+    squared = squared_mahalanobis(rng.normal(size=(20_000, k)), covariance)
+    expected = k * (m - 1) / (m - k - 2)
+    assert stats.f(k, m - k).mean() * k * (m - 1) / (m - k) == pytest.approx(expected)
+    assert squared.mean() == pytest.approx(expected, abs=4 * squared.std() / np.sqrt(20_000))
 
 
 def test_dropout_of_one_linear_layer():

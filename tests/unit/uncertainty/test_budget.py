@@ -73,3 +73,38 @@ def test_parts_that_cannot_be_covariances():
         ErrorBudget(good.row_id, good.names, good.units, good.noise, broken[:3], good.intrinsic)
     with pytest.raises(InputError, match="give one each"):
         ErrorBudget(good.row_id, good.names, ("K",), good.noise, good.noise, good.noise)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        ([[1, 2], [2, 1]], "has a correlation matrix with the eigenvalue -1; expected none below"),
+        ([[1, 0.5], [0.2, 1]], r"has covariances 0.5 at \[0, 1\] and 0.2 at \[1, 0\]; expected"),
+        ([[1, 0.5], [np.nan, 1]], r"has covariances nan at \[1, 0\] and 0.5 at \[0, 1\]; expected"),
+    ],
+)
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_matrix_that_is_no_covariance_is_named(part, matrix, words):
+    good = make()
+    parts = [np.zeros((4, 2, 2)) for _ in range(3)]
+    parts[part][2] = matrix
+    # A part that counts for a ten-thousandth of the variance of the total is judged as well.
+    parts[part - 1][:] = 1e4 * np.eye(2)
+    name = ("noise", "weights", "intrinsic")[part]
+    with pytest.raises(
+        InputError, match=f"^error budget: {name} of row 'star-2é' {words}"
+    ) as found:
+        ErrorBudget(good.row_id, good.names, good.units, *parts)
+    assert "\n" not in str(found.value)
+
+
+def test_the_rounding_of_a_part_that_is_zero_is_no_mistake():
+    """What is left of a covariance that is zero has a correlation of its own, and means nothing."""
+    good = make()
+    rounding = np.broadcast_to([[1e-17, 3e-17], [-2e-17, 1e-18]], (4, 2, 2))
+    ErrorBudget(good.row_id, good.names, good.units, good.noise, rounding, good.intrinsic)
+
+
+def test_a_file_in_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"expected a folder that is there, got .*none; make it"):
+        make().save(tmp_path / "none" / "a.h5")

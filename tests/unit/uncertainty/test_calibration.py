@@ -14,9 +14,8 @@ from starstack.uncertainty.calibration import (
     histogram_table,
     miscalibration_area,
     sharpness,
-    squared_mahalanobis,
-    standardised,
 )
+from starstack.uncertainty.covariances import squared_mahalanobis, standardised
 
 COVARIANCE = np.array([[4.0, 1.2], [1.2, 9.0]])
 NAMES = ("a", "b")
@@ -132,6 +131,17 @@ def test_area_where_the_curve_crosses_the_diagonal():
     assert miscalibration_area(pit, 4) == pytest.approx(1 / 6)
 
 
+def test_the_standard_error_of_a_root_mean_square():
+    """Of normal errors the root mean square of n scatters by σ/√(2n): 400 bins of 500 rows."""
+    errors = 3.0 * np.random.default_rng(5).normal(size=(200_000, 1))
+    # Predicted errors that rise by nothing to speak of keep the rows in their order.
+    covariance = (9.0 + 1e-9 * np.arange(200_000.0))[:, None, None]
+    table = error_reliability_table(errors, covariance, ["x"], n_bins=400)
+    expected = 3.0 / np.sqrt(2 * 500)
+    assert table["standard_error"].mean() == pytest.approx(expected, rel=0.02)
+    assert table["rms_error"].std() == pytest.approx(expected, rel=0.15)
+
+
 def test_reliability_of_predicted_errors():
     rng = np.random.default_rng(4)
     sigma = rng.uniform(1, 5, 30_000)
@@ -161,3 +171,70 @@ def test_covariances_that_cannot_be_used():
     broken[1, 0, 0] = 0
     with pytest.raises(InputError, match=r"row 1 has variances \[0.0, 9.0\]"):
         calibration_table(errors, broken, NAMES)
+
+
+def of_members(k, n=400, members=5):
+    """Covariances of few members' predictions, whose rank is one less than there are members."""
+    rng = np.random.default_rng(k)
+    draws = rng.normal(size=(n, members, k))
+    covariance = np.stack([np.cov(each.T) for each in draws])
+    return rng.normal(size=(n, k)), covariance, [f"label {c}" for c in range(k)]
+
+
+def test_labels_are_judged_one_by_one_where_a_covariance_is_singular(caplog):
+    errors, covariance, names = of_members(5)
+    table = calibration_table(errors, covariance, names)
+    assert table["output"].unique().tolist() == names
+    each = [
+        calibration_table(errors[:, [c]], covariance[:, [c]][:, :, [c]], [n])
+        for c, n in enumerate(names)
+    ]
+    alone = pd.concat(each).query("output != 'joint'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(table, alone)
+    (record,) = [r for r in caplog.records if r.name.startswith("starstack.uncertainty")]
+    assert "calibration: the covariances of 400 of 400 rows are singular" in record.getMessage()
+    assert "\n" not in record.getMessage()
+
+
+def test_one_singular_row_is_enough(caplog):
+    errors, covariance = drawn(50)
+    covariance = covariance.copy()
+    covariance[7] = np.outer([2.0, 3.0], [2.0, 3.0])
+    assert set(calibration_table(errors, covariance, NAMES)["output"]) == set(NAMES)
+    assert "covariances of 1 of 50 rows are singular" in caplog.text
+
+
+def test_units_do_not_make_a_covariance_singular(caplog):
+    """Labels of 1e6 and of 1e-6 have a covariance of condition 1e24 and the same distances."""
+    errors, covariance = drawn(50)
+    scale = np.array([1e6, 1e-6])
+    table = calibration_table(errors, covariance, NAMES)
+    other = calibration_table(errors * scale, covariance * np.outer(scale, scale), NAMES)
+    for statistic in ("coverage_68", "chi2_per_n"):
+        assert value(other, "joint", statistic) == pytest.approx(value(table, "joint", statistic))
+    assert not caplog.records
+
+
+def test_all_labels_together_can_be_left_out(caplog):
+    errors, covariance = drawn(50)
+    assert "joint" not in set(calibration_table(errors, covariance, NAMES, joint=False)["output"])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        ([[1, 2], [2, 1]], "row 3 has a correlation matrix with the eigenvalue -1; expected none"),
+        ([[1, 0.5], [0.2, 1]], r"row 3 has covariances 0.5 at \[0, 1\] and 0.2 at \[1, 0\]; exp"),
+        ([[1, np.nan], [np.nan, 1]], r"row 3 has covariances nan at \[0, 1\] and nan at"),
+        ([[np.inf, 0], [0, 1]], r"row 3 has variances \[inf, 1.0\] and errors"),
+    ],
+)
+@pytest.mark.parametrize("table_of", [calibration_table, error_reliability_table, histogram_table])
+def test_a_matrix_that_is_no_covariance_is_named(table_of, matrix, words):
+    errors, covariance = drawn(5)
+    covariance = covariance.copy()
+    covariance[3] = matrix
+    with pytest.raises(InputError, match=f"^covariance: {words}") as caught:
+        table_of(errors, covariance, NAMES)
+    assert "\n" not in str(caught.value)

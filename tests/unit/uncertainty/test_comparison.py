@@ -1,8 +1,10 @@
 """Every way to predict a network's errors, in one table each."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from starstack.errors import InputError
 from starstack.uncertainty.budget import ErrorBudget
 from starstack.uncertainty.comparison import (
     FIRST_ORDER,
@@ -98,3 +100,55 @@ def test_a_baseline_before_and_after_recalibration(study, distribution, methods)
     assert value(found, "dropout", "chi2_per_n") == pytest.approx(4, abs=0.5)
     if distribution != "none":
         assert value(found, methods[1], "chi2_per_n") == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("where", ["calibration", "test"])
+def test_a_baseline_of_singular_covariances_is_judged_label_by_label(study, where, caplog):
+    """Draws that agree in a direction, in a row of which the table says nothing by itself."""
+    known, test, budgets, _ = study
+    parts = {"calibration": budgets["kfac"][0].total, "test": budgets["kfac"][1].total}
+    options = {"name": "dropout", "distribution": "gaussian", **OPTIONS}
+    whole = baseline_table(known, test, *parts.values(), **options)
+    variance = np.diagonal(parts[where][4])
+    singular = parts[where].copy()
+    singular[4] = np.sqrt(np.outer(variance, variance))
+    found = baseline_table(known, test, *(parts | {where: singular}).values(), **options)
+    assert (whole["output"] == "joint").any()
+    alone = whole[whole["output"] != "joint"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, alone)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "baseline dropout: the covariances of 1 of 4000 rows are singular"
+    )
+
+
+def test_rows_without_a_predicted_error_are_left_out_and_counted(study, caplog):
+    """One row of no error would stretch those of all others without end."""
+    known, test, budgets, _ = study
+    of_known, of_test = (budget.total.copy() for budget in budgets["kfac"])
+    options = {"name": "dropout", "distribution": "gaussian", **OPTIONS}
+    rest = np.arange(3, len(test.row_id))
+    others = known.part(np.arange(1, 1000)), test.part(rest), of_known[1:], of_test[rest]
+    of_known[0] = of_test[:3] = 0
+    found = baseline_table(known, test, of_known, of_test, **options)
+    pd.testing.assert_frame_equal(found, baseline_table(*others, **options))
+    assert found.query("snr == 'all'")["n"].unique().tolist() == [2997]
+    (message,) = caplog.messages
+    assert message.startswith("baseline dropout: 4 of 4000 rows have a predicted error of 0")
+    with pytest.raises(InputError, match=r"^baseline dropout: .* 0 in all 3000 test rows"):
+        baseline_table(known, test, of_known, 0 * of_test, **options)
+
+
+def test_a_singular_budget_is_judged_label_by_label(study, caplog):
+    known, test, budgets, noise = study
+    rows = len(test.row_id)
+    singular = np.broadcast_to([[1e4, 1e2], [1e2, 1.0]], (rows, 2, 2))
+    nothing = np.zeros((rows, 2, 2))
+    broken = ErrorBudget(test.row_id, NAMES, ("K", "dex"), singular, nothing, nothing)
+    pair = (budgets["kfac"][0], broken)
+    found = network_tables(known, test, {"kfac": pair}, noise, distribution="gaussian", **OPTIONS)
+    table = found["calibration"]
+    assert set(table.loc[table["output"] == "joint", "method"]) == {FIRST_ORDER, WITHOUT_WEIGHTS}
+    assert {"kfac", "kfac, recalibrated"} <= set(table["method"])
+    (warning,) = [text for text in caplog.messages if "singular" in text]
+    assert warning.startswith("kfac: the covariances of 3000 of 4000 rows")

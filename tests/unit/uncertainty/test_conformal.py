@@ -186,3 +186,18 @@ def test_scores_that_are_not_numbers_are_refused():
         )
     # An infinite error is one that no finite interval holds.
     assert conformal_quantile(np.r_[np.inf, np.ones(18)], 0.1) == 1
+
+
+@pytest.mark.parametrize(("bad", "shown"), [(-1.0, "-1"), (np.nan, "nan"), (0.0, "0")])
+def test_predicted_errors_that_are_not_above_zero_are_refused(bad, shown):
+    """A negative one turned the interval around, and NaN is an end that holds nothing."""
+    sigma = np.array([1.0, bad])
+    with pytest.raises(InputError, match=f"^sigma: {shown} in 1 of 2 predictions; expected"):
+        split_conformal_intervals(np.arange(1.0, 20.0), np.zeros(2), sigma, alpha=0.1)
+    for name in ("sigma_of_row", "sigma_by_fold"):
+        given = {"sigma_of_row": np.ones(2), "sigma_by_fold": np.ones((1, 2))}
+        given[name] = sigma.reshape(given[name].shape)
+        if name == "sigma_of_row" and bad != -1:
+            continue  # it makes a score that is NaN or infinite
+        with pytest.raises(InputError, match=f"^{name}: {shown} in 1 of 2 predictions"):
+            cv_plus_intervals(np.ones(2), np.zeros(2, int), np.zeros((1, 2)), alpha=0.5, **given)

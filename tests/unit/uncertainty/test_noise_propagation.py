@@ -122,6 +122,18 @@ def test_two_jacobians_of_correlated_noise_are_exact_in_the_mean_for_a_quadratic
     assert abs(found.mean() - truth) < 4 * found.std() / np.sqrt(n)
 
 
+def test_two_jacobians_of_one_rectified_unit_have_a_closed_form():
+    """Of f = max(n, 0): two normal numbers of correlation r are above 0 with Sheppard's 1899
+    probability 1/4 + arcsin(r)/2π, whose mean over all r is the variance 1/2 - 1/2π."""
+    unit = Network(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(float)[:, :, None])
+    at_nodes = np.mean([0.25 + np.arcsin(node) / (2 * np.pi) for node in (0.2113249, 0.7886751)])
+    assert at_nodes == pytest.approx(0.5 - 0.5 / np.pi, abs=0.002)
+    # Draws enough that no row's estimate is raised to the floor.
+    found = noise_covariance(unit, np.zeros((2000, 1)), np.ones((2000, 1)), n_draws=30)
+    assert found.mean() == pytest.approx(at_nodes, abs=4 * found.std() / np.sqrt(2000))
+    assert found.std() / np.sqrt(2000) < 0.002
+
+
 def test_ignored_correlation_gives_intervals_that_are_too_short():
     """Labels of the sum of neighbouring pixels: 68 % intervals hold 52 % of them."""
     rng = np.random.default_rng(9)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from starstack.errors import InputError
-from starstack.uncertainty.calibration import calibration_table, standardised
+from starstack.uncertainty.calibration import calibration_table
+from starstack.uncertainty.covariances import standardised
 from starstack.uncertainty.recalibration import fit_recalibration, identity
 
 COVARIANCE = np.array([[4.0, 1.2], [1.2, 9.0]])
@@ -143,3 +144,26 @@ def test_errors_that_are_all_zero_are_refused(kind, scale):
     errors[:, 1] = 0
     with pytest.raises(InputError, match="all 300 errors of output 1 are 0; set recalibration"):
         fit_recalibration(errors, covariance, by, distribution=kind, scale=scale)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "student_t", "empirical"])
+def test_singular_covariances_are_recalibrated_label_by_label(kind, caplog):
+    """As the labels' variances alone are, which have an inverse, but without a joint law."""
+    errors, covariance, by = drawn(1000, 1)
+    singular = covariance.copy()
+    singular[5] = np.outer([2.0, 3.0], [2.0, 3.0])
+    options = {"n_bins": 2, "distribution": kind}
+    found = fit_recalibration(errors, singular, by, **options)
+    assert "recalibration: the covariances of 1 of 1000 rows are singular" in caplog.text
+    assert found.joint == ()
+    with pytest.raises(InputError, match="expected a law of all labels together, got none"):
+        found.joint_pit(errors, covariance, by)
+    alone = fit_recalibration(errors, covariance * np.eye(2), by, **options)
+    assert len(alone.joint) == 2
+    np.testing.assert_array_equal(found.factors, alone.factors)
+    np.testing.assert_array_equal(
+        found.half_widths(singular, by, 0.68), alone.half_widths(covariance, by, 0.68)
+    )
+    caplog.clear()
+    assert fit_recalibration(errors, singular, by, joint=False, **options).joint == ()
+    assert not caplog.records

@@ -1,7 +1,4 @@
-"""Build every model of a configuration once, before any job: what only its class can tell.
-
-And what takes linear algebra, which the library that Snakemake reads the rules with need not have.
-"""
+"""Build every model of a configuration once, before any job: what only its class can tell."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +7,7 @@ from starstack.errors import InputError
 
 
 def check_models(config: Mapping[str, Any]) -> None:
-    """Build, without fitting, each base model and meta-learner of each study; check correlations.
+    """Build, without fitting, each base model and meta-learner of each study.
 
     Parameters
     ----------
@@ -21,18 +18,13 @@ def check_models(config: Mapping[str, Any]) -> None:
     ------
     InputError
         For a class that does not exist or is no estimator, a parameter that is unknown or refused
-        by its class, a model for the other task, a blend of models without probabilities, or a
-        correlation that no noise can have.
+        by its class, a model for the other task, or a blend of models without probabilities.
     """
-    from starstack.data.noise_correlation import check_correlation
     from starstack.stacking.blends import BlendClassifier
     from starstack.stacking.meta_learners import build_meta_learner
 
     allowed = config["allowed_packages"]
     for name, study in config["studies"].items():
-        check_correlation(
-            study["data"].get("noise_correlation", ()), f"config: studies.{name}.data"
-        )
         bases = _build_base_models(name, study, allowed)
         for learner, spec in study["meta_learners"].items():
             where = f"config: studies.{name}.meta_learners.{learner}"

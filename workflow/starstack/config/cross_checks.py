@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from starstack.data.band_spectrum import check_correlation
 from starstack.errors import InputError
 from starstack.models.classes import check_allowed, unknown
 from starstack.models.specs import PREPROCESSING, SPEC_KEYS, check_columns, iter_specs
@@ -156,6 +157,7 @@ def _check_data(study: Mapping[str, Any], where: str) -> None:
         raise InputError(
             f"{where}.data.snr: expected the lowest and then the highest ratio; got {data['snr']}"
         )
+    check_correlation(data.get("noise_correlation", ()), f"{where}.data")
     if features := data.get("features"):
         for name, spec in study["base_models"].items():
             check_columns(spec, features, where=f"{where}.base_models.{name}")

@@ -234,14 +234,11 @@ def lanczos_quadrature(
     n = operator.shape[0]
     nodes, weights = [], []
     for probe in range(n_probes):
-        steps = tridiagonalise(
-            operator,
-            min(n_steps, n),
-            start=rng.choice([-1.0, 1.0], size=n),
-            seed=seed,
-            keep_basis=keep_basis,
-        )
-        values, vectors = steps.eigh()
+        signs = rng.choice([-1.0, 1.0], size=n)
+        # The basis is gone before the next one: one of a large network takes gigabytes.
+        values, vectors = tridiagonalise(
+            operator, min(n_steps, n), start=signs, seed=seed, keep_basis=keep_basis
+        ).eigh()
         nodes.append(values)
         weights.append(vectors[0] ** 2)
         logger.info("Lanczos quadrature: %d of %d probes", probe + 1, n_probes)

@@ -16,12 +16,11 @@ from functools import cached_property
 
 import numpy as np
 
+from starstack.data.band_spectrum import check_correlation
 from starstack.data.dataset import Dataset
-from starstack.errors import InputError
 
 # A step of the wavelength that is larger than its neighbours by this factor is a gap.
 GAP = 1.5
-_FREQUENCIES = np.linspace(0.0, np.pi, 4097)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,44 +80,6 @@ class NoiseCorrelation:
         for lag in range(1, len(band)):
             band[lag, :-lag] *= share[:-lag] * share[lag:]
         return solveh_banded(band, np.asarray(rows, dtype=float).T, lower=True).T
-
-
-def check_correlation(values: Sequence[float], where: str) -> None:
-    """Refuse correlations that no noise can have.
-
-    A band of constant correlations is positive definite for any number of columns exactly where
-    its spectrum 1 + 2 Σ ρ_l cos(l ω) is nowhere below zero.
-
-    Parameters
-    ----------
-    values : sequence of float
-        ρ₁, ρ₂, …: of neighbours, of those two apart, and so on.
-    where : str
-        What the message begins with.
-
-    Raises
-    ------
-    InputError
-        If the spectrum touches zero.
-
-    Examples
-    --------
-    >>> check_correlation([0.4, 0.1], "data")
-    >>> check_correlation([0.6], "data")
-    Traceback (most recent call last):
-    ...
-    starstack.errors.InputError: data: noise_correlation is [0.6], which no noise can have (the \
-spectrum 1 + 2 Σ ρ_l cos(l ω) is -0.2 at its least); give smaller correlations, or more lags
-    """
-    lags = np.arange(1, len(values) + 1)
-    spectrum = 1 + 2 * np.cos(np.outer(_FREQUENCIES, lags)) @ np.asarray(values, dtype=float)
-    least = float(spectrum.min())
-    if not least > 1e-6:
-        raise InputError(
-            f"{where}: noise_correlation is {[float(value) for value in values]}, which no noise "
-            f"can have (the spectrum 1 + 2 Σ ρ_l cos(l ω) is {least:.3g} at its least); give "
-            "smaller correlations, or more lags"
-        )
 
 
 def noise_correlation(

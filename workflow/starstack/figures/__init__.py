@@ -3,7 +3,6 @@
 from importlib import import_module
 
 _EXPORTS = {
-    "LABELS": "style",
     "plot_diversity": "diversity",
     "plot_leakage": "leakage",
     "plot_reliability": "reliability",

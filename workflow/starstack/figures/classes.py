@@ -15,12 +15,13 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
-    method_words,
     n_text,
     new_figure,
     styled,
+    top_legend,
     unique,
 )
+from starstack.figures.words import method_words
 
 RELIABILITY_COLUMNS = (
     "study",
@@ -166,7 +167,7 @@ def plot_class_scores(calibration: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(methods)), [method_words(method) for method in methods])
     panels[0].set_ylim(len(methods) - 0.5, -0.5)
     handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper center", ncols=2)
+    top_legend(figure, handles, texts, columns=2)
     sizes = calibration.loc[calibration["statistic"] == "log_loss", "n"]
     footnote(
         figure,

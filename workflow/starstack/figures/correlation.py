@@ -1,6 +1,5 @@
 """How the errors of the labels hang together: predicted correlations, and those of the errors."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 
@@ -17,13 +16,14 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
-    label,
     n_text,
     new_figure,
     sentence_figure,
     styled,
+    top_legend,
     unique,
 )
+from starstack.figures.words import name_and_unit, structure_words, target_words
 
 COLUMNS = ("study", "estimator", "row_id", "output", "snr", "observed", "predicted", "total")
 FEW = 20
@@ -84,14 +84,16 @@ def plot_error_correlations(
         own = known[known["output"] == first].set_index("row_id")[f"correlation_{second}"]
         predicted = own.loc[wide.index].to_numpy()
         found = _binned(snr, predicted, wide[first].to_numpy(), wide[second].to_numpy(), edges)
-        _panel(axes, found, f"predicted, {label(structure)}" if structure else "predicted")
-        words = ((labels or {}).get(name) or label(name) for name in (first, second))
-        axes.set_title(", ".join(re.sub(r" \(.*\)$", "", text) for text in words))
+        _panel(
+            axes, found, f"predicted, {structure_words(structure)}" if structure else "predicted"
+        )
+        words = (name_and_unit(target_words(name, labels))[0] for name in (first, second))
+        axes.set_title(", ".join(words))
         axes.set_xlabel("Signal-to-noise ratio")
     for axes in list(axes_of)[len(pairs) :]:
         axes.remove()
     figure.axes[0].set_ylabel("Correlation of the errors")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    top_legend(figure, *figure.axes[0].get_legend_handles_labels(), columns=2)
     footnote(
         figure,
         f"Test rows, {n_text(found['n'], 'rows per bin')}. Line and band: median and 16 to 84 % "

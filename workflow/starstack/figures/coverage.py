@@ -20,14 +20,14 @@ from starstack.figures.style import (
     choose,
     footnote,
     heading,
-    label,
-    method_words,
     n_text,
     new_figure,
     sentence_figure,
     styled,
+    top_legend,
     unique,
 )
+from starstack.figures.words import method_words, name_and_unit, target_words
 
 COLUMNS = (
     "study",
@@ -71,8 +71,8 @@ def plot_coverage(
     Returns
     -------
     Figure
-        A column per label, and one for all labels together. Points are slightly apart, so that
-        error bars can be told from one another.
+        A column per label, and one for all labels together where there are several. Points are
+        slightly apart, so that error bars can be told from one another.
 
     Raises
     ------
@@ -88,17 +88,20 @@ def plot_coverage(
     table = table[table["level"].notna()]
     table["off"] = 100 * (table["value"] - table["level"])
     outputs = unique(table["output"])
+    if len(outputs) == 2:
+        # All labels together are the one label there is.
+        outputs = [name for name in outputs if name != JOINT]
     bins = [name for name in unique(table["snr"]) if name != "all"]
-    figure = new_figure(TWO_COLUMNS, 4.6 if bins else 2.9)
+    figure = new_figure(TWO_COLUMNS if len(outputs) > 1 else 5.0, 4.6 if bins else 2.9)
     rows = 2 if bins else 1
     axes_of = figure.subplots(rows, len(outputs), sharey="row", squeeze=False)
     styles = _styles(names)
     for column, output in enumerate(outputs):
         part = table[table["output"] == output]
-        words = "all labels" if output == JOINT else (labels or {}).get(output) or label(output)
+        words = "all labels" if output == JOINT else target_words(output, labels)
         levels = sorted(part["level"].unique())
         axes = axes_of[0, column]
-        axes.set_title(re.sub(r" \(.*\)$", "", words))
+        axes.set_title(name_and_unit(words)[0])
         ticks = [f"{100 * level:g}" for level in levels]
         _deviations(axes, part[part["snr"] == "all"], "level", levels, ticks, styles, tolerance)
         axes.set_xlabel("Promised (%)")
@@ -113,7 +116,7 @@ def plot_coverage(
     if bins:
         axes_of[1, 0].set_ylabel("Covered − 68 (%)")
     handles = {line.get_label(): line for line in axes_of[0, 0].containers}
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(len(handles), 3))
+    top_legend(figure, handles.values(), handles, columns=4)
     sizes = table.loc[table["snr"] == "all", "n"]
     footnote(
         figure,
@@ -232,8 +235,8 @@ def plot_standardised_errors(
     for column, output in enumerate(outputs):
         part = table[table["output"] == output]
         above, below = axes_of[:, column]
-        words = (labels or {}).get(output) or label(output)
-        above.set_title(heading(re.sub(r" \(.*\)$", "", words), width / len(outputs)))
+        words = target_words(output, labels)
+        above.set_title(heading(name_and_unit(words)[0], width / len(outputs)))
         _z_scores(above, part[part["quantity"] == "z"])
         _transforms(below, part[part["quantity"] == "pit"])
     axes_of[0, 0].set_ylabel("Density")

@@ -1,6 +1,5 @@
 """Errors over the smallest possible ones, against the signal-to-noise ratio."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -17,13 +16,14 @@ from starstack.figures.style import (
     check_table,
     choose,
     footnote,
-    label,
     n_text,
     new_figure,
     sentence_figure,
     styled,
+    top_legend,
     unique,
 )
+from starstack.figures.words import name_and_unit, target_words
 
 COLUMNS = (
     "study",
@@ -51,7 +51,7 @@ def plot_cramer_rao(
     Parameters
     ----------
     efficiency : DataFrame
-        Ratios of one study: `COLUMNS`; ``bound`` says which bound, such as "known physics".
+        Ratios of one study: `COLUMNS`; ``bound`` says which bound, such as "known nuisances".
     estimators : sequence of str, optional
         Which; all by default.
     labels : mapping of str to str, optional
@@ -87,8 +87,7 @@ def plot_cramer_rao(
     figure = new_figure(width, 2.9)
     axes_of = figure.subplots(1, len(outputs), sharey=True, squeeze=False)[0]
     for axes, output in zip(axes_of, outputs, strict=True):
-        words = (labels or {}).get(output) or label(output)
-        axes.set_title(re.sub(r" \(.*\)$", "", words))
+        axes.set_title(name_and_unit(target_words(output, labels))[0])
         for (name, bound), colour in zip(series, cycle(SERIES_COLOURS), strict=False):
             part = table[
                 (table["output"] == output)
@@ -108,7 +107,7 @@ def plot_cramer_rao(
         axes.minorticks_off()
         axes.grid(True, axis="y")
     axes_of[0].set_ylabel("Error / Cramér–Rao bound")
-    figure.legend(*axes_of[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    top_legend(figure, *axes_of[0].get_legend_handles_labels(), columns=2)
     footnote(
         figure,
         "Ratios of root mean squares over test rows, each at its own noise; "

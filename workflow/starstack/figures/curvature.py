@@ -27,12 +27,12 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
-    label,
     new_figure,
     styled,
+    top_legend,
     unique,
-    unit_of,
 )
+from starstack.figures.words import structure_words, target_words, unit_of
 
 DENSITY_COLUMNS = (
     "study",
@@ -89,22 +89,28 @@ def plot_eigenvalue_density(density: pd.DataFrame) -> Figure:
     check_table(density, DENSITY_COLUMNS, "eigenvalue density")
     check_one_study(density, "eigenvalue density")
     networks = unique(density["network"])
-    figure = new_figure(ONE_COLUMN, 0.75 + 2.1 * len(networks))
-    panels = figure.subplots(len(networks), 1, squeeze=False)[:, 0]
+    n_columns = 1 if len(networks) <= 4 else 2
+    n_rows = -(-len(networks) // n_columns)
+    figure = new_figure(ONE_COLUMN if n_columns == 1 else TWO_COLUMNS, 0.75 + 2.1 * n_rows)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axes in panels[len(networks) :]:
+        axes.remove()
+    panels = panels[: len(networks)]
     for axes, network in zip(panels, networks, strict=True):
         rows = density[density["network"] == network]
         _density_panel(axes, rows)
         probes = rows["probe"].nunique() - 1
         weights, n = rows[["number_of_weights", "number_of_rows"]].iloc[0].astype(int)
         counts = f"{weights:,} weights,\n{n:,} rows, {probes} probes"
-        axes.set_title(f"{label(network)}: {counts}")
-    panels[-1].set_xlabel("Eigenvalue λ of the Hessian")
+        axes.set_title(f"{network}: {counts}")
+    for axes in panels[-n_columns:]:
+        axes.set_xlabel("Eigenvalue λ of the Hessian")
     figure.supylabel("Density per unit of λ", fontsize=8)
     found = {}
     for axes in panels:
         handles, texts = axes.get_legend_handles_labels()
         found |= dict(zip(texts, handles, strict=True))
-    figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=2)
+    top_legend(figure, found.values(), found, columns=2)
     footnote(
         figure,
         "Stochastic Lanczos quadrature. Eigenvalues nearer to zero than the linear part of the "
@@ -235,19 +241,16 @@ def plot_structures(structures: pd.DataFrame, labels: Mapping[str, str] | None =
         axes.set_visible(False)
     for axes, output in zip(panels, outputs, strict=False):
         _structure_panel(axes, structures[structures["output"] == output], names)
-        words = (labels or {}).get(output) or label(output)
+        words = target_words(output, labels)
         axes.set_title(words)
-        axes.set_xlabel(f"Exact standard deviation{unit_of(words) or ' (units of the target)'}")
+        axes.set_xlabel(f"Exact standard deviation{unit_of(words)}")
     for axes in panels[::n_columns]:
         axes.set_ylabel("Structure / exact")
     ratio = structures["standard_deviation"] / structures["exact_standard_deviation"]
     median = ratio.groupby(structures["structure"]).median()
     handles, found = panels[0].get_legend_handles_labels()
-    texts = [f"{label(name)} ({median[name]:.3g})" for name in found]
-    columns = 4 if width == TWO_COLUMNS else 3
-    figure.legend(
-        handles, texts, loc="outside upper center", ncols=min(len(texts), columns), markerscale=1.8
-    )
+    texts = [f"{structure_words(name)} ({median[name]:.3g})" for name in found]
+    top_legend(figure, handles, texts, columns=4 if width == TWO_COLUMNS else 3, markerscale=1.8)
     n = structures.groupby(["structure", "output"], sort=False).size().max()
     shown = f", one in {_stride(n)} shown" if _stride(n) > 1 else ""
     footnote(

@@ -15,7 +15,6 @@ from starstack.figures.style import (
     check_table,
     choose,
     footnote,
-    label,
     n_text,
     new_figure,
     sentence_figure,
@@ -30,6 +29,12 @@ _SCALES = {
     "error_correlation": {"cmap": "RdBu_r", "vmin": -1.0, "vmax": 1.0},
     "q_statistic": {"cmap": "RdBu_r", "vmin": -1.0, "vmax": 1.0},
     "disagreement": {"cmap": "Blues", "vmin": 0.0},
+}
+
+_WORDS = {
+    "error_correlation": "Error correlation",
+    "q_statistic": "Q statistic",
+    "disagreement": "Disagreement (share of rows)",
 }
 
 
@@ -64,7 +69,7 @@ def plot_diversity(diversity: pd.DataFrame, statistics: Sequence[str] | None = N
     usual = [name for name in ("error_correlation", "q_statistic") if name in known]
     wanted = choose(known, statistics or usual, "diversity: statistic")
     models = unique(pd.concat([diversity["model_a"], diversity["model_b"]]))
-    longest = 0.06 * max(len(label(model)) for model in models)
+    longest = 0.06 * max(len(model) for model in models)
     # Cells of one size, wide enough for a number, unless the page is too narrow for them.
     free = (TWO_COLUMNS - longest - 0.4 * len(wanted)) / len(wanted)
     side = min(0.34 * max(len(models) - 1, 3), free)
@@ -112,15 +117,15 @@ def _triangle(axes: Axes, pairs: pd.DataFrame, *, names: bool) -> None:
         )
     axes.set_xticks(
         range(len(models) - 1),
-        map(label, models[:-1]),
+        models[:-1],
         rotation=40,
         ha="right",
         rotation_mode="anchor",
     )
-    axes.set_yticks(range(len(models) - 1), map(label, models[1:]) if names else [])
+    axes.set_yticks(range(len(models) - 1), models[1:] if names else [])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(label(statistic))
+    axes.set_title(_WORDS.get(statistic, statistic))
     if len(models) > 2:
         # The cells above the diagonal are free, the last one in any case.
         inset = axes.inset_axes((0.6, 0.86, 0.36, 0.045))

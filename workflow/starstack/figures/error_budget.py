@@ -20,13 +20,13 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
-    label,
     new_figure,
     sentence_figure,
     styled,
+    top_legend,
     unique,
-    unit_of,
 )
+from starstack.figures.words import structure_words, target_words, unit_of
 
 COLUMNS = (
     "study",
@@ -109,18 +109,15 @@ def plot_error_budget(
             return sentence_figure(f"No bin of signal-to-noise ratios has {FEW} rows.")
         sizes += binned["n"].tolist()
         above, below = axes_of[:, column]
-        name = (labels or {}).get(output) or label(output)
+        name = target_words(output, labels)
         above.set_title(name)
         above.set_ylabel(f"Error{unit_of(name)}")
         _lines(above, binned, structure)
         _shares(below, binned)
         below.set_ylabel("Variance share" if column == 0 else "")
         below.set_xlabel("Signal-to-noise ratio")
-    figure.legend(
-        *axes_of[0, 0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=3 if len(outputs) > 1 else 2,
-    )
+    columns = 3 if len(outputs) > 1 else 2
+    top_legend(figure, *axes_of[0, 0].get_legend_handles_labels(), columns=columns)
     few, many = min(sizes), max(sizes)
     footnote(
         figure,
@@ -158,7 +155,7 @@ def _binned(rows: pd.DataFrame, edges: Sequence[float]) -> pd.DataFrame:
 def _lines(axes: Axes, binned: pd.DataFrame, structure: str | None) -> None:
     for part, (words, colour, marker) in PARTS.items():
         if part == "weights" and structure:
-            words = f"{words}, {label(structure)}"
+            words = f"{words}, {structure_words(structure)}"
         shown = binned[binned[part] > 0]
         axes.plot(shown["snr"], shown[part], color=colour, marker=marker, markersize=3, label=words)
     axes.plot(

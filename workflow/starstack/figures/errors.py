@@ -1,6 +1,5 @@
 """Bias and scatter of predicted labels against the signal-to-noise ratio."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -17,12 +16,13 @@ from starstack.figures.style import (
     check_table,
     choose,
     footnote,
-    label,
     new_figure,
     sentence_figure,
     styled,
+    top_legend,
     unique,
 )
+from starstack.figures.words import target_words, unit_of
 
 COLUMNS = (
     "study",
@@ -90,9 +90,8 @@ def plot_errors(
             axes = axes_of[row, column]
             part = binned[(binned["statistic"] == statistic) & (binned["output"] == output)]
             _panel(axes, part, bins, styles)
-            name = (labels or {}).get(output) or label(output)
-            unit = re.search(r" (\(.*\))$", name)
-            axes.set_ylabel(f"{words} {unit[1]}" if unit else words)
+            name = target_words(output, labels)
+            axes.set_ylabel(f"{words}{unit_of(name)}")
             if statistic == "median":
                 axes.set_title(name)
                 axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
@@ -103,7 +102,7 @@ def plot_errors(
         axes.tick_params(axis="x", rotation=45)
         axes.set_xlabel("Signal-to-noise ratio")
     handles = {line.get_label(): line for line in axes_of[0, 0].containers}
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(len(handles), 4))
+    top_legend(figure, handles.values(), handles, columns=4)
     sizes = binned.groupby("snr", sort=False)["n"].max()
     counts = ", ".join(f"{text.replace('-', '–')}: {n}" for text, n in sizes.items())
     footnote(

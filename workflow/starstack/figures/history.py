@@ -18,6 +18,7 @@ from starstack.figures.style import (
     heading,
     new_figure,
     styled,
+    top_legend,
     unique,
 )
 
@@ -63,7 +64,7 @@ def plot_history(history: pd.DataFrame) -> Figure:
         axes.set_xlabel("Epoch")
     lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
     shown = {text: line for text, line in lines.items() if not text.startswith("_")}
-    figure.legend(shown.values(), shown, loc="outside upper center", ncols=3)
+    top_legend(figure, shown.values(), shown, columns=3)
     footnote(
         figure,
         "Loss of the last layer as trained, targets standardised. Training rows: mean over the "

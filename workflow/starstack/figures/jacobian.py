@@ -1,6 +1,5 @@
 """What each label of a network answers to, pixel by pixel, with the lines that stand there."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -17,10 +16,11 @@ from starstack.figures.style import (
     SKY,
     TWO_COLUMNS,
     footnote,
-    label,
     new_figure,
     styled,
+    top_legend,
 )
+from starstack.figures.words import name_and_unit, target_words
 from starstack.spectra.atmosphere import solve_layer
 from starstack.spectra.conditions import LINE_DEPTH
 from starstack.spectra.lines import LineList, atomic_lines, brackett_lines
@@ -141,19 +141,17 @@ def plot_jacobian(
     axes_of = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (sensitivity, output) in zip(axes_of, panels, strict=True):
         _panel(axes, sensitivity, output)
-        name = (labels or {}).get(sensitivity.outputs[output]) or label(sensitivity.outputs[output])
-        unit = re.search(r"^(.*) \((.*)\)$", name)
-        axes.set_ylabel(unit[2] if unit else "")
+        name, unit = name_and_unit(target_words(sensitivity.outputs[output], labels))
+        axes.set_ylabel(unit)
         axes.set_title(
-            f"{sensitivity.network}: ∂ {unit[1] if unit else name} / ∂ flux, "
-            f"n = {sensitivity.n_rows}",
+            f"{sensitivity.network}: ∂ {name} / ∂ flux, n = {sensitivity.n_rows}",
             fontweight="normal",
         )
     first = sensitivities[0]
     _mark_lines(axes_of, first)
     axes_of[-1].set_xlabel("Vacuum wavelength (Å)")
     handles, texts = axes_of[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper center", ncols=2)
+    top_legend(figure, handles, texts, columns=2)
     of_bands = [s.quantile_rows for s in sensitivities if s.quantile_rows < s.n_rows]
     band = f" The bands are those of {min(of_bands)} of them." if of_bands else ""
     footnote(

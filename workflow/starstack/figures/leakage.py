@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from starstack.errors import InputError
+from starstack.figures.scores import metric_words
 from starstack.figures.style import (
     BAND,
     FIGURE_MARKS,
@@ -20,13 +21,12 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
-    label,
     n_text,
     new_figure,
     styled,
     unique,
 )
-from starstack.metrics.scores import METRICS
+from starstack.figures.words import FIGURE_WORDS
 
 WEIGHT_COLUMNS = ("study", "meta_learner", "trained_on", "model", "meta_feature", "weight")
 SCORE_COLUMNS = (
@@ -113,11 +113,11 @@ def _weights(axes: Axes, weights: pd.DataFrame, trained: dict[str, str]) -> None
             color=next(colours[how]),
             hatch="////" if how == "in-sample" else None,
             edgecolor="white",
-            label=f"{label(learner)}, {_WORDS[how]}",
+            label=f"{learner}, {_WORDS[how]}",
         )
         axes.bar_label(bars, fmt=lambda x: f"{x:.2f}".replace("-", "−"), padding=2, fontsize=6.5)
     axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_yticks(range(len(models)), map(label, models))
+    axes.set_yticks(range(len(models)), models)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(models) - 0.5, -0.5)
     low, high = min(total.min(), 0.0), max(total.max(), 0.0)
@@ -142,7 +142,7 @@ def _scores(axes: Axes, scores: pd.DataFrame, trained: dict[str, str]) -> None:
             rows["estimator"].map(place) + _SHIFT.get(figure_name, 0.0),
             xerr=rows["standard_error"],
             linestyle="none",
-            label=f"{label(figure_name)}, {n_text(rows['n'])}",
+            label=f"{FIGURE_WORDS[figure_name]}, {n_text(rows['n'])}",
             **mark,
         )
         container.lines[0].set_gid("scores")
@@ -154,12 +154,9 @@ def _scores(axes: Axes, scores: pd.DataFrame, trained: dict[str, str]) -> None:
             ends = [value[name, promise], value[name, "test"]]
             shifts = [_SHIFT.get(promise, 0.0), _SHIFT["test"]]
             axes.plot(ends, np.add(number, shifts), color="black", linewidth=0.5, zorder=1)
-    axes.set_yticks(range(len(estimators)), map(label, estimators))
+    axes.set_yticks(range(len(estimators)), estimators)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(estimators) - 0.5, -0.5)
     axes.margins(x=0.06)
-    metric = METRICS.get(scores["metric"].iloc[0])
-    name = metric.label if metric else label(scores["metric"].iloc[0])
-    better = "" if metric is None else " (higher is better)" * metric.greater_is_better
-    axes.set_xlabel(name + (better or " (lower is better)" * (metric is not None)))
+    axes.set_xlabel(metric_words(scores["metric"].iloc[0]))
     axes.legend(loc="lower left", bbox_to_anchor=(-0.1, 1), ncols=2)

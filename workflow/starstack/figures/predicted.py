@@ -16,12 +16,12 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
-    label,
     new_figure,
     styled,
+    top_legend,
     unique,
-    unit_of,
 )
+from starstack.figures.words import structure_words, target_words, unit_of
 
 COLUMNS = (
     "study",
@@ -75,26 +75,28 @@ def plot_predicted(
     width = min(TWO_COLUMNS, 0.9 + 2.5 * len(outputs))
     figure = new_figure(width, 4.0)
     grid = figure.add_gridspec(2, len(outputs), height_ratios=[1.8, 1], hspace=0.04)
+    cut_off = False
     for column, output in enumerate(outputs):
         above = figure.add_subplot(grid[0, column])
         below = figure.add_subplot(grid[1, column], sharex=above)
         rows = budget[budget["output"] == output]
-        words = (labels or {}).get(output) or label(output)
-        _pair(above, below, rows, words)
+        words = target_words(output, labels)
+        cut_off |= _pair(above, below, rows, words)
     figure.align_ylabels()
     bars = dict(zip(_BARS, figure.axes[0].containers, strict=True))
-    texts = [f"{words}, {label(structure)}" if structure else words for words in _BARS]
-    figure.legend(bars.values(), texts, loc="outside upper center", ncols=2)
+    texts = [f"{words}, {structure_words(structure)}" if structure else words for words in _BARS]
+    top_legend(figure, bars.values(), texts, columns=2)
     n = len(budget) // len(outputs)
     footnote(
         figure,
         f"n = {n} test rows; error bars of {min(BARS, n)} of them; σ of noise, weights and "
-        "intrinsic scatter. Triangles: errors beyond the panel.",
+        f"intrinsic scatter.{' Triangles: errors beyond the panel.' * cut_off}",
     )
     return figure
 
 
-def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
+def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> bool:
+    """Draw one label, and tell whether errors lie beyond the lower panel."""
     observed, predicted = rows["observed"].to_numpy(), rows["predicted"].to_numpy()
     total, error = rows["total"].to_numpy(), predicted - observed
     recalibrated = rows["half_width_68"].to_numpy()
@@ -157,3 +159,4 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> None:
     above.set_ylabel(f"Predicted {words}")
     below.set_ylabel(f"Error{unit_of(words)}")
     below.set_xlabel(f"True {words}")
+    return bool(beyond.any())

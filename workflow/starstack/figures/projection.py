@@ -20,6 +20,7 @@ from starstack.figures.style import (
     footnote,
     new_figure,
     styled,
+    top_legend,
     unique,
 )
 
@@ -142,7 +143,7 @@ def _draw_marks(axes: Axes, rows: pd.DataFrame, grid: _Grid, classes: list[str])
         )
         for name, mark in zip(classes, _MARKS, strict=False)
     ]
-    axes.figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    top_legend(axes.figure, handles, [mark.get_label() for mark in handles], columns=2)
 
 
 def _draw_names(axes: Axes, rows: pd.DataFrame, grid: _Grid, classes: list[str]) -> None:
@@ -173,11 +174,10 @@ def _draw_names(axes: Axes, rows: pd.DataFrame, grid: _Grid, classes: list[str])
             clip_on=True,
             gid="row",
         )
-    key = [Line2D([], [], linestyle="none", label=f"{short[n]}: {n}") for n in classes]
     if any(short[name] != name for name in classes):
-        axes.figure.legend(
-            handles=key, loc="outside upper center", ncols=3, handlelength=0, handletextpad=0
-        )
+        key = [f"{short[name]}: {name}" for name in classes]
+        marks = [Line2D([], [], linestyle="none")] * len(key)
+        top_legend(axes.figure, marks, key, columns=3, handlelength=0, handletextpad=0)
 
 
 def _short_names(classes: list[str]) -> dict[str, str]:

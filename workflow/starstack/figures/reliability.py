@@ -18,7 +18,6 @@ from starstack.figures.style import (
     choose,
     footnote,
     heading,
-    label,
     n_text,
     new_figure,
     sentence_figure,
@@ -72,7 +71,7 @@ def plot_reliability(reliability: pd.DataFrame, estimators: Sequence[str] | None
         return sentence_figure("No model of this study predicts probabilities.")
     check_one_study(reliability, "reliability")
     names = choose(unique(reliability["estimator"]), estimators, "reliability: estimator")
-    n_columns = min(len(names), 3 if len(names) in (5, 6, 9) else 4)
+    n_columns = _columns(len(names))
     n_rows = -(-len(names) // n_columns)
     width = ONE_COLUMN if n_columns == 1 else min(TWO_COLUMNS, 0.5 + 2.2 * n_columns)
     figure = new_figure(
@@ -85,11 +84,13 @@ def plot_reliability(reliability: pd.DataFrame, estimators: Sequence[str] | None
         axes.set_title(heading(name, (width - 0.5) / n_columns))
         first, last = number % n_columns == 0, number + n_columns >= len(names)
         axes.tick_params(labelleft=first, labelbottom=last)
-        axes.set_ylabel("Observed frequency" if first else "")
-        axes.set_xlabel("Predicted probability" if last else "")
+        # Words of 1.3 inches.
+        gap = " " if width / n_columns > 1.5 else "\n"
+        axes.set_ylabel(f"Observed{gap}frequency" if first else "")
+        axes.set_xlabel(f"Predicted{gap}probability" if last else "")
     outputs = unique(reliability["output"])
     sizes = reliability.groupby(["estimator", "output"])["n"].sum()
-    of = f"class “{label(outputs[0])}”"
+    of = f"class “{outputs[0]}”"
     if len(outputs) > 1:
         of = f"{len(outputs)} classes, each against the rest, pooled"
     footnote(
@@ -98,6 +99,19 @@ def plot_reliability(reliability: pd.DataFrame, estimators: Sequence[str] | None
         f"Small numbers: predictions in the bin; open marks: fewer than {_FEW}.",
     )
     return figure
+
+
+def _columns(n_names: int) -> int:
+    """Choose how many panels stand side by side: few gaps, and no more rows than a page holds.
+
+    Examples
+    --------
+    >>> [_columns(n) for n in (1, 5, 7, 16, 17, 30)]
+    [1, 3, 4, 4, 5, 6]
+    """
+    if n_names > 16:
+        return 5 if n_names <= 25 else 6
+    return min(n_names, 3 if n_names in (5, 6, 9) else 4)
 
 
 def _pooled(rows: pd.DataFrame) -> pd.DataFrame:

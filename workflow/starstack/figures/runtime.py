@@ -20,13 +20,38 @@ from starstack.figures.style import (
     VERMILLION,
     check_table,
     footnote,
-    label,
     new_figure,
     styled,
+    top_legend,
     unique,
 )
 
 COLUMNS = ("study", "rule", "job", "seconds", "max_rss_mb")
+# Every rule whose jobs have a record of their time, in the order of the figure.
+RULES = {
+    "load_data": "load data",
+    "load_spectra": "load or simulate spectra",
+    "split": "split rows",
+    "fit_base": "fit base models",
+    "assemble_meta_features": "assemble meta-features",
+    "fit_meta": "fit meta-learners",
+    "train_network": "train networks",
+    "input_jacobian": "differentiate networks",
+    "jacobian_identity": "compare with the simulator",
+    "trace_projection": "trace joint fits",
+    "project_rows": "project test rows",
+    "evaluate": "score estimators",
+    "fit_curvature": "fit posteriors of weights",
+    "class_probabilities": "predict class probabilities",
+    "propagate_noise": "propagate noise",
+    "error_budget": "add up error budgets",
+    "hessian_spectrum": "find Hessian spectra",
+    "calibrate_classes": "calibrate class probabilities",
+    "calibrate": "calibrate error bars",
+    "compare_structures": "compare structures",
+    "cramer_rao": "compute Cramér–Rao bounds",
+    "train_baseline": "train baselines",
+}
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "black", GREY)
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
@@ -38,13 +63,14 @@ def plot_runtime(runtime: pd.DataFrame) -> Figure:
     Parameters
     ----------
     runtime : DataFrame
-        Rows of runtime.csv of one or several studies; rules are drawn in its order.
+        Rows of runtime.csv of one or several studies.
 
     Returns
     -------
     Figure
-        Two panels with one mark per job: seconds on a logarithmic axis, and megabytes. A line
-        marks a rule's median; the number of jobs and their total time stand at the right.
+        Two panels with one mark per job, rules in the order of `RULES`: seconds on a logarithmic
+        axis, and megabytes. A line marks a rule's median; the number of jobs and their total time
+        stand at the right.
 
     Raises
     ------
@@ -52,9 +78,11 @@ def plot_runtime(runtime: pd.DataFrame) -> Figure:
         If columns are missing or the table is empty.
     """
     check_table(runtime, COLUMNS, "runtime")
-    rules, studies = unique(runtime["rule"]), unique(runtime["study"])
+    found, studies = unique(runtime["rule"]), unique(runtime["study"])
+    rules = [name for name in RULES if name in found]
+    rules += [name for name in found if name not in RULES]
     lane = 0.8 / len(studies)
-    figure = new_figure(TWO_COLUMNS, len(rules) * max(0.24, 0.07 * len(studies)) + 1.0)
+    figure = new_figure(TWO_COLUMNS, len(rules) * max(0.24, 0.04 * len(studies)) + 1.0)
     left, right = figure.subplots(1, 2, width_ratios=[1.4, 1])
     for axes, column in ((left, "seconds"), (right, "max_rss_mb")):
         for number, rule in enumerate(rules):
@@ -68,15 +96,18 @@ def plot_runtime(runtime: pd.DataFrame) -> Figure:
                 rows[column],
                 rows["rule"].map(rules.index) + (number - (len(studies) - 1) / 2) * lane,
                 linestyle="none",
-                marker=_MARKERS[number % len(_MARKERS)],
+                # The second round through the colours has other shapes.
+                marker=_MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
                 color=_COLOURS[number % len(_COLOURS)],
                 markersize=3,
                 markeredgewidth=0,
                 alpha=0.75,
-                label=label(study),
+                label=study,
                 gid="runtime",
             )
-        axes.set_yticks(range(len(rules)), map(label, rules) if axes is left else [])
+        axes.set_yticks(
+            range(len(rules)), [RULES.get(rule, rule) for rule in rules] if axes is left else []
+        )
         axes.set_ylim(len(rules) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
     _seconds_axis(left, runtime["seconds"].to_numpy())
@@ -84,10 +115,10 @@ def plot_runtime(runtime: pd.DataFrame) -> Figure:
     right.set_xlabel("Peak memory of a job (MB)")
     _totals(right, runtime, rules)
     if len(studies) == 1:
-        left.set_title(label(studies[0]))
+        left.set_title(studies[0])
     else:
         handles, names = left.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 6))
+        top_legend(figure, handles, names, columns=5)
     total = _duration(runtime["seconds"].sum())
     footnote(figure, f"n = {len(runtime)} jobs, {total} in all. Black lines: median of a rule.")
     return figure

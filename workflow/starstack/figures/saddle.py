@@ -17,9 +17,9 @@ from starstack.figures.style import (
     check_one_study,
     check_table,
     footnote,
-    label,
     new_figure,
     styled,
+    top_legend,
     unique,
 )
 
@@ -27,6 +27,12 @@ RUN = ("study", "alpha", "intercept", "init", "escape", "solver")
 HISTORY = (*RUN, "iteration", "loss")
 EIGENVALUES = (*RUN, "point", "eigenvalue")
 
+_SOLVERS = {
+    "gradient-descent": "Gradient descent",
+    "l-bfgs": "L-BFGS",
+    "trust-krylov": "Trust region (Krylov)",
+}
+_INITS = {"small-random": "small random"}
 # Colour and width say the start: lines of a run that goes the way of another stay visible.
 _STARTS = {
     "zeros": {"color": VERMILLION, "linewidth": 1.6},
@@ -93,7 +99,7 @@ def plot_saddle(history: pd.DataFrame, eigenvalues: pd.DataFrame) -> Figure:
             if endless[part.index][shown].any():
                 _write_no_minimum(panel)
             if line == 0:
-                panel.set_title(label(solver))
+                panel.set_title(_SOLVERS.get(solver, solver))
             if line == len(settings) - 1:
                 panel.set_xlabel("Iteration")
         words = [f"α = {alpha:g}", "intercept" if intercept == "yes" else "no intercept"]
@@ -106,11 +112,8 @@ def plot_saddle(history: pd.DataFrame, eigenvalues: pd.DataFrame) -> Figure:
             _draw_eigenvalues(axes[line, -1], shown[shown["solver"] == used])
             if line == 0:
                 axes[line, -1].set_title("Hessian")
-    figure.legend(
-        handles=_legend(unique(history["init"]), with_points=not eigenvalues.empty),
-        loc="outside upper center",
-        ncols=max(2, min(4, int(width / 1.7))),
-    )
+    marks = _legend(unique(history["init"]), with_points=not eigenvalues.empty)
+    top_legend(figure, marks, [mark.get_label() for mark in marks], columns=4)
     footnote(
         figure,
         "A fit that stays at a saddle has a negative eigenvalue at its end (×). Iterations are on "
@@ -189,14 +192,18 @@ def _draw_eigenvalues(axes: Axes, eigenvalues: pd.DataFrame) -> None:
     # Of ticks at each power of ten the labels would run into each other around zero.
     axes.set_yticks([sign * 10**power for sign in (-1, 1) for power in (decade, decade - 1)] + [0])
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(range(len(inits)), [label(init).replace(" ", "\n") for init in inits])
+    axes.set_xticks(
+        range(len(inits)), [_INITS.get(init, init).replace(" ", "\n") for init in inits]
+    )
     axes.set_xlim(-0.5, len(inits) - 0.5)
     axes.set_ylabel("Eigenvalue")
 
 
 def _legend(inits: list[str], *, with_points: bool) -> list[Line2D]:
     handles = [
-        Line2D([], [], label=f"start: {label(init)}", **_STARTS.get(init, {"color": GREY}))
+        Line2D(
+            [], [], label=f"start: {_INITS.get(init, init)}", **_STARTS.get(init, {"color": GREY})
+        )
         for init in inits
     ]
     handles += [

@@ -1,7 +1,7 @@
 """Scores of base models, meta-learners and networks, with error bars."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,19 @@ from starstack.figures.style import (
     BAND,
     FIGURE_MARKS,
     ONE_COLUMN,
+    PAGE,
     TWO_COLUMNS,
     check_table,
     choose,
     footnote,
-    label,
     n_text,
     new_figure,
     styled,
+    text_size,
+    top_legend,
     unique,
 )
+from starstack.figures.words import FIGURE_WORDS, name_and_unit, target_words
 from starstack.metrics.scores import METRICS
 
 COLUMNS = (
@@ -39,6 +42,7 @@ COLUMNS = (
     "n",
 )
 _VALIDATED = ("out-of-fold", "cross-validated")
+_ROLES = {"base": "Base models", "meta": "Meta-learners", "network": "Networks"}
 _MARK = {
     "linestyle": "none",
     "markersize": 4.0,
@@ -48,7 +52,11 @@ _MARK = {
 
 
 @styled
-def plot_scores(scores: pd.DataFrame, metrics: Sequence[str] | None = None) -> Figure:
+def plot_scores(
+    scores: pd.DataFrame,
+    metrics: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Figure:
     """Draw scores with one standard error, one panel per study, metric and output.
 
     Parameters
@@ -57,6 +65,8 @@ def plot_scores(scores: pd.DataFrame, metrics: Sequence[str] | None = None) -> F
         Rows of scores.csv; base models and meta-learners are drawn in its order.
     metrics : sequence of str, optional
         Which metrics; by default the first one of each study, its primary metric.
+    labels : mapping of str to str, optional
+        Words and unit of a target by its name, such as ``{"teff": "Teff (K)"}``.
 
     Returns
     -------
@@ -87,15 +97,16 @@ def plot_scores(scores: pd.DataFrame, metrics: Sequence[str] | None = None) -> F
     n_columns = min(len(panels), 2 if several_studies else 3)
     n_rows = -(-len(panels) // n_columns)
     slots = max(len(_slots(part)) for part in panels)
+    slot = min(0.18, ((PAGE - 0.75) / n_rows - 0.55) / slots)
     figure = new_figure(
-        ONE_COLUMN if len(panels) == 1 else TWO_COLUMNS, 0.75 + n_rows * (0.55 + 0.18 * slots)
+        ONE_COLUMN if len(panels) == 1 else TWO_COLUMNS, 0.75 + n_rows * (0.55 + slot * slots)
     )
     for number, part in enumerate(panels):
         axes = figure.add_subplot(n_rows, n_columns, number + 1)
-        _panel(axes, part, names=several_studies or number % n_columns == 0)
-        heading = [part["study"].iloc[0]] if several_studies else []
-        heading += [label(part["output"].iloc[0])] if part["output"].iloc[0] else []
-        axes.set_title(", ".join(heading))
+        words, unit = _output_words(part["output"].iloc[0], labels)
+        _panel(axes, part, unit, names=several_studies or number % n_columns == 0)
+        axes.tick_params(axis="y", labelsize=text_size(slot))
+        axes.set_title(", ".join(filter(None, [part["study"].iloc[0] * several_studies, words])))
         if several_studies:
             axes.set_title(_sizes(part), loc="right", fontweight="normal", fontsize=6.5)
     shown = pd.concat(panels)
@@ -108,18 +119,26 @@ def plot_scores(scores: pd.DataFrame, metrics: Sequence[str] | None = None) -> F
     return figure
 
 
+def _output_words(output: str, labels: Mapping[str, str] | None) -> tuple[str, str]:
+    """Look up name and unit of a panel's output; the only one of a study has no name."""
+    if output:
+        return name_and_unit(target_words(output, labels))
+    only = list(labels.values()) if labels and len(labels) == 1 else [""]
+    return "", name_and_unit(only[0])[1]
+
+
 def _slots(part: pd.DataFrame) -> dict[tuple[str, str], str]:
     """List the lines of a panel: (role, estimator) -> name, with a heading before each role."""
     slots = {}
     for role in ("base", "meta", "network"):
         names = unique(part.loc[part["role"] == role, "estimator"])
         if names:
-            slots[role, ""] = label(role)
-            slots |= {(role, name): label(name) for name in names}
+            slots[role, ""] = _ROLES[role]
+            slots |= {(role, name): name for name in names}
     return slots
 
 
-def _panel(axes: Axes, part: pd.DataFrame, *, names: bool) -> None:
+def _panel(axes: Axes, part: pd.DataFrame, unit: str, *, names: bool) -> None:
     """Draw the scores of one study, metric and output."""
     slots = _slots(part)
     position = {key: number for number, key in enumerate(slots)}
@@ -162,7 +181,7 @@ def _panel(axes: Axes, part: pd.DataFrame, *, names: bool) -> None:
         axes.xaxis.set_minor_formatter("")
     # A letter of 8 points is 0.066 inches wide on average.
     width = axes.get_figure().get_figwidth() / axes.get_gridspec().ncols - 0.3
-    axes.set_xlabel(textwrap.fill(_axis_label(part["metric"].iloc[0]), int(width / 0.066)))
+    axes.set_xlabel(textwrap.fill(metric_words(part["metric"].iloc[0], unit), int(width / 0.066)))
 
 
 def _spans_decades(part: pd.DataFrame) -> bool:
@@ -172,13 +191,20 @@ def _spans_decades(part: pd.DataFrame) -> bool:
     return metric is not None and not metric.greater_is_better and value.max() > 8 * value.min() > 0
 
 
-def _axis_label(name: str) -> str:
-    """Name a metric with its unit and the direction in which it is better."""
+def metric_words(name: str, unit: str = "") -> str:
+    """Name a metric with its unit and the direction in which it is better.
+
+    Examples
+    --------
+    >>> metric_words("rmse", "K"), metric_words("rmse"), metric_words("r2", "K")
+    ('RMSE (K; lower is better)', 'RMSE (lower is better)', 'R² (higher is better)')
+    """
     if name not in METRICS:
-        return label(name)
+        return name
     metric = METRICS[name]
-    unit = {"": "", "target": "unit of the target; "}.get(metric.unit, f"{metric.unit}; ")
-    return f"{metric.label} ({unit}{'higher' if metric.greater_is_better else 'lower'} is better)"
+    better = f"{'higher' if metric.greater_is_better else 'lower'} is better"
+    shown = unit if metric.unit == "target" else metric.unit
+    return f"{metric.label} ({f'{shown}; ' if shown else ''}{better})"
 
 
 def _sizes(part: pd.DataFrame) -> str:
@@ -192,7 +218,7 @@ def _legend(figure: Figure, shown: pd.DataFrame, *, sizes: bool, vacant: bool) -
     """Say what each mark is: above the panels, or where a panel is missing."""
     present = [name for name in FIGURE_MARKS if name in set(shown["figure"])]
     handles = [Line2D([], [], **_MARK, **FIGURE_MARKS[name]) for name in present]
-    texts = [label(name) for name in present]
+    texts = [FIGURE_WORDS[name] for name in present]
     if sizes:
         counts = [n_text(shown.loc[shown["figure"] == name, "n"]) for name in present]
         texts = [f"{text}, {count}" for text, count in zip(texts, counts, strict=True)]
@@ -201,4 +227,4 @@ def _legend(figure: Figure, shown: pd.DataFrame, *, sizes: bool, vacant: bool) -
         rows = figure.axes[0].get_gridspec().nrows
         figure.legend(handles, texts, loc="center", bbox_to_anchor=(0.78, 0.55 / rows))
     else:
-        figure.legend(handles, texts, loc="outside upper center", ncols=columns)
+        top_legend(figure, handles, texts, columns)

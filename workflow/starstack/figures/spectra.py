@@ -1,6 +1,6 @@
 """A few spectra of a study, with their noise and their masked pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,11 @@ from starstack.figures.style import (
     TWO_COLUMNS,
     VERMILLION,
     footnote,
-    label,
     new_figure,
     styled,
+    top_legend,
 )
+from starstack.figures.words import name_and_unit, rounded, target_words
 
 # Two pixels further apart than this many steps lie on two detectors.
 _GAP = 5
@@ -47,7 +48,11 @@ class Spectrum:
 
 
 def typical_spectra(
-    dataset: Dataset, *, n_spectra: int = 4, n_pixels: int = 700
+    dataset: Dataset,
+    labels: Mapping[str, str] | None = None,
+    *,
+    n_spectra: int = 4,
+    n_pixels: int = 700,
 ) -> tuple[np.ndarray | None, list[Spectrum]]:
     """Pick spectra that are spread evenly over the first label, and a stretch of their pixels.
 
@@ -55,6 +60,8 @@ def typical_spectra(
     ----------
     dataset : Dataset
         From `starstack.data.store.open_dataset`: only the chosen rows are read.
+    labels : mapping of str to str, optional
+        Words and unit of a label by its name, such as ``{"teff": "Teff (K)"}``.
     n_spectra, n_pixels : int
         How many, and how many pixels of each: as many as print can show.
 
@@ -65,16 +72,19 @@ def typical_spectra(
     spectra : list of Spectrum
         In rising order of the label.
     """
-    labels = dataset.y.reshape(dataset.n_rows, -1)
-    order = np.argsort(labels[:, 0], kind="stable")
+    values = dataset.y.reshape(dataset.n_rows, -1)
+    ranges = values.max(axis=0) - values.min(axis=0)
+    order = np.argsort(values[:, 0], kind="stable")
     shares = (np.arange(n_spectra) + 0.5) / n_spectra
     rows = np.unique(order[(shares * len(order)).astype(int)])
-    rows = rows[np.argsort(labels[rows, 0], kind="stable")]
+    rows = rows[np.argsort(values[rows, 0], kind="stable")]
     pixels = slice(0, n_pixels)
     spectra = []
     for row in rows.tolist():
-        numbers = dict(zip(dataset.target_names, labels[row], strict=True))
-        title = ", ".join(f"{label(name)} = {value:.4g}" for name, value in numbers.items())
+        title = ", ".join(
+            _quantity(target_words(name, labels), value, scale)
+            for name, value, scale in zip(dataset.target_names, values[row], ranges, strict=True)
+        )
         if "snr" in dataset.row_values:
             title += f", S/N = {dataset.row_values['snr'][row]:.0f}"
         parts = (
@@ -84,6 +94,18 @@ def typical_spectra(
         spectra.append(Spectrum(title, *parts))
     wavelength = None if dataset.wavelength is None else dataset.wavelength[pixels]
     return wavelength, spectra
+
+
+def _quantity(words: str, value: float, scale: float) -> str:
+    """Write a label with its unit behind the number.
+
+    Examples
+    --------
+    >>> _quantity("Teff (K)", 4253.2, 3500), _quantity("redshift", 1.5, 2)
+    ('Teff = 4253 K', 'redshift = 1.50')
+    """
+    name, unit = name_and_unit(words)
+    return f"{name} = {rounded(value, scale)} {unit}".rstrip()
 
 
 @styled
@@ -117,7 +139,7 @@ def plot_spectra(wavelength: np.ndarray | None, spectra: Sequence[Spectrum]) -> 
     panels[-1].set_xlabel("Pixel" if wavelength is None else "Vacuum wavelength (Å)")
     figure.supylabel("Flux / continuum", fontsize=8)
     handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper center", ncols=3)
+    top_legend(figure, handles, texts, columns=3)
     shares = [np.mean(~np.isfinite(s.error)) for s in spectra if s.error is not None]
     masked = f" {100 * np.mean(shares):.1f} % of these pixels are masked." if shares else ""
     footnote(figure, f"Lines are broken at masked pixels and between detectors.{masked}")

@@ -5,14 +5,14 @@ the style as a context, and saved without a window system.
 """
 
 import functools
-import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
 import matplotlib.style
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -25,42 +25,8 @@ STYLE_FILE = Path(__file__).with_name(DATA_FILES[0])
 # Widths of one and two columns of a journal, in inches (88 mm and 180 mm).
 ONE_COLUMN, TWO_COLUMNS = 3.46, 7.09
 
-# Words of the tables as a reader should see them; what is not listed is shown as it is.
-LABELS: dict[str, str] = {
-    "base": "Base models",
-    "meta": "Meta-learners",
-    "network": "Networks",
-    "out-of-fold": "out-of-fold",
-    "cross-validated": "cross-validated",
-    "test": "test",
-    "in-sample": "in-sample (leaks)",
-    "teff": "Teff (K)",
-    "logg": "log g (dex)",
-    "fe_h": "[Fe/H] (dex)",
-    "error_correlation": "Error correlation",
-    "q_statistic": "Q statistic",
-    "disagreement": "Disagreement (share of rows)",
-    "load_data": "load data",
-    "fit_base": "fit base models",
-    "assemble_meta_features": "assemble meta-features",
-    "fit_meta": "fit meta-learners",
-    "load_spectra": "load or simulate spectra",
-    "train_network": "train networks",
-    "input_jacobian": "differentiate networks",
-    "jacobian_identity": "compare with the simulator",
-    "gradient-descent": "Gradient descent",
-    "l-bfgs": "L-BFGS",
-    "trust-krylov": "Trust region (Krylov)",
-    "small-random": "small random",
-    "trace_projection": "trace joint fits",
-    "project_rows": "project test rows",
-    "kfac": "KFAC",
-    "ekfac": "EKFAC",
-    "cg": "conjugate gradients",
-    "last_layer": "last layer",
-    "low_rank": "low rank",
-    "function_space": "function space",
-}
+# What a printed page has room for above a caption, in inches.
+PAGE = 9.5
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
     "#0072B2",
@@ -85,37 +51,8 @@ FIGURE_MARKS: dict[str, dict[str, object]] = {
 }
 
 
-def label(name: str) -> str:
-    """Look up the words for a name of the tables."""
-    return LABELS.get(name, name)
-
-
-def method_words(method: str) -> str:
-    """Write the name of a way to predict errors: a structure, and what was done with it.
-
-    Examples
-    --------
-    >>> method_words("last_layer, probit"), method_words("kfac, Student t")
-    ('last layer, probit', 'KFAC, Student t')
-    """
-    structure, comma, rest = method.partition(", ")
-    return label(structure) + comma + rest
-
-
-def unit_of(words: str) -> str:
-    """Return the unit that words for a label end with, its brackets and the space before them.
-
-    Examples
-    --------
-    >>> unit_of("Teff (K)"), unit_of("redshift")
-    (' (K)', '')
-    """
-    found = re.search(r" \(.*\)$", words)
-    return found[0] if found else ""
-
-
 def heading(name: str, width: float) -> str:
-    r"""Break the words for a name into lines that fit a panel of a width in inches.
+    r"""Break a name into lines that fit a panel of a width in inches.
 
     Examples
     --------
@@ -123,7 +60,18 @@ def heading(name: str, width: float) -> str:
     'extremely-\nrandomised-trees'
     """
     # A bold letter of 8 points is 0.075 inches wide on average.
-    return textwrap.fill(label(name), max(8, int(width / 0.075)))
+    return textwrap.fill(name, max(8, int(width / 0.075)))
+
+
+def text_size(room: float) -> float:
+    """Choose the size in points of a line of text that has some inches of height.
+
+    Examples
+    --------
+    >>> text_size(0.2), text_size(0.07)
+    (7.0, 4.2)
+    """
+    return float(np.clip(60 * room, 3.5, 7.0))
 
 
 @contextmanager
@@ -148,9 +96,10 @@ def styled(plot: Callable[..., Figure]) -> Callable[..., Figure]:
 def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
     """Make an empty figure of a size in inches, whose layout leaves nothing cut off.
 
-    The layout "compressed" keeps panels of a fixed aspect together.
+    No figure is taller than a page. The layout "compressed" keeps panels of a fixed aspect
+    together.
     """
-    return Figure(figsize=(width, height), layout=layout)
+    return Figure(figsize=(width, min(height, PAGE)), layout=layout)
 
 
 # Neither a date nor the name of a program: the same figure gives the same bytes.
@@ -281,9 +230,47 @@ def sentence_figure(text: str) -> Figure:
     return figure
 
 
+def top_legend(
+    figure: Figure,
+    handles: Iterable[object],
+    texts: Iterable[str],
+    columns: int,
+    **options: object,
+) -> None:
+    """Explain marks above the panels, in rows of about one length that are read as lines of text.
+
+    Parameters
+    ----------
+    figure : Figure
+        What the legend is of.
+    handles, texts : iterable
+        Marks and their words, in the order of the config.
+    columns : int
+        The most in a row; fewer where the figure is too narrow for the longest words.
+    **options
+        For Matplotlib's legend.
+    """
+    handles, texts = list(handles), list(texts)
+    if not texts:
+        return
+    # A letter of 7 points is 0.05 inches wide on average, a mark and its margins 0.37.
+    widest = 0.37 + 0.05 * max(map(len, texts))
+    n_rows = -(-len(texts) // int(np.clip(figure.get_figwidth() // widest, 1, columns)))
+    n_columns = -(-len(texts) // n_rows)
+    # Matplotlib fills one column after the other.
+    order = [at for column in range(n_columns) for at in range(column, len(texts), n_columns)]
+    figure.legend(
+        [handles[at] for at in order],
+        [texts[at] for at in order],
+        loc="outside upper center",
+        ncols=n_columns,
+        **options,
+    )
+
+
 def footnote(figure: Figure, text: str) -> None:
     """Write a remark below the panels, such as what the error bars are, in lines that fit."""
-    # A letter of 6.5 points is 0.048 inches wide on average.
-    letters = int(figure.get_figwidth() / 0.05)
+    # A letter of 6.5 points is 0.05 inches wide on average; one letter's width is for the margins.
+    letters = int(figure.get_figwidth() / 0.05) - 1
     lines = [textwrap.fill(line, letters) for line in text.splitlines()]
     figure.supxlabel("\n".join(lines), fontsize=6.5, color=GREY)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from starstack.data.band_spectrum import check_correlation
 from starstack.data.checks import check_block, check_header
 from starstack.data.dataset import Dataset
 from starstack.data.names import not_among
-from starstack.data.noise_correlation import check_correlation
 from starstack.data.sources import check_options
 from starstack.data.store import write_dataset_blocks
 from starstack.spectra.arrays import read_arrays

@@ -50,7 +50,10 @@ def sample_moments(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     mean : ndarray of shape (n, k)
     covariance : ndarray of shape (n, k, k)
-        Divided by m - 1: of a single draw, not of the mean.
+        Divided by m - 1: of a single draw, not of the mean. Exactly 0 where all draws agree. Its
+        rank is m - 1 at most, and even where it has an inverse, that of few draws is too large:
+        eᵀ C⁻¹ e of k labels has the mean k (m - 1) / (m - k - 2) of normal errors with the
+        covariance of the draws (Hotelling 1931), and none for m ≤ k + 2.
 
     Raises
     ------
@@ -60,9 +63,11 @@ def sample_moments(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     draws = np.asarray(draws, dtype=float)
     if len(draws) < 2:
         raise InputError(f"ensemble: has {len(draws)} members; expected 2 or more")
-    mean = draws.mean(axis=0)
-    off = draws - mean
-    return mean, np.einsum("mni,mnj->nij", off, off) / (len(draws) - 1)
+    # About one of the draws: the mean of numbers that agree is not that number, by rounding.
+    off = draws - draws[0]
+    shift = off.mean(axis=0)
+    off -= shift
+    return draws[0] + shift, np.einsum("mni,mnj->nij", off, off) / (len(draws) - 1)
 
 
 def ensemble_seeds(seed: int, n_members: int = MEMBERS) -> list[int]:

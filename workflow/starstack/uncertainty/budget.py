@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass, field
 from os import PathLike
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 
 from starstack.errors import InputError
+from starstack.uncertainty.covariances import covariance_fault
 
 PARTS = ("noise", "weights", "intrinsic")
 FORMAT = "starstack error budget 1"
+# A part with a standard deviation below this part of the total's may be nothing but the rounding
+# of a covariance that is zero.
+NOTHING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,8 @@ class ErrorBudget:
     Raises
     ------
     InputError
-        If shapes do not agree, a number is not finite, or a variance is negative.
+        If shapes do not agree, or a matrix cannot be a covariance: a number is not finite, a
+        variance or an eigenvalue is below 0, or it is not symmetric.
 
     Examples
     --------
@@ -66,14 +72,12 @@ class ErrorBudget:
                     f"error budget: {name} has shape {part.shape}; expected {(n, k, k)}, one "
                     "matrix for each row"
                 )
-            variance = np.diagonal(part, axis1=1, axis2=2)
-            if not np.isfinite(part).all() or (variance < 0).any():
-                bad = ~np.isfinite(part).all(axis=(1, 2)) | (variance < 0).any(axis=1)
-                row = int(np.argmax(bad))
-                raise InputError(
-                    f"error budget: {name} of row '{self.row_id[row]}' has variances "
-                    f"{variance[row].tolist()}; expected finite numbers, 0 or more"
-                )
+        variance = np.diagonal(self.total, axis1=1, axis2=2)
+        least = NOTHING * np.sqrt(np.where(np.isfinite(variance), np.maximum(variance, 0), 0))
+        for name in PARTS:
+            if fault := covariance_fault(getattr(self, name), least):
+                row, words = fault
+                raise InputError(f"error budget: {name} of row '{self.row_id[row]}' {words}")
 
     @property
     def total(self) -> np.ndarray:
@@ -116,7 +120,17 @@ class ErrorBudget:
         return table
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write to HDF5; the same budget gives the same bytes."""
+        """Write to HDF5; the same budget gives the same bytes.
+
+        Raises
+        ------
+        InputError
+            If the folder is missing.
+        """
+        if not (folder := Path(path).parent).is_dir():
+            raise InputError(
+                f"error budget {path}: expected a folder that is there, got {folder}; make it first"
+            )
         with h5py.File(path, "w") as file:
             file.attrs["format"] = FORMAT
             for key, value in sorted(self.provenance.items()):

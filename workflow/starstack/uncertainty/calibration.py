@@ -16,8 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from starstack.errors import InputError
 from starstack.metrics.reliability import wilson_standard_error
+from starstack.uncertainty.covariances import (
+    check_covariance,
+    have_inverses,
+    squared_mahalanobis,
+    standardised,
+)
 
 LEVELS = (0.5, 0.68, 0.9, 0.95, 0.99)
 JOINT, ALL_ROWS = "joint", "all"
@@ -25,58 +30,6 @@ COLUMNS = ("output", "snr", "statistic", "value", "standard_error", "n")
 RELIABILITY_COLUMNS = ("output", "bin", "predicted_error", "rms_error", "standard_error", "n")
 HISTOGRAM_COLUMNS = ("output", "quantity", "low", "high", "count", "n")
 Z_LIMIT, Z_BINS, PIT_BINS = 4.0, 40, 20
-
-
-def check_covariance(errors: np.ndarray, covariance: np.ndarray) -> None:
-    """Refuse covariances that do not belong to the errors, or have a variance that is not above 0.
-
-    Raises
-    ------
-    InputError
-        See above.
-    """
-    n, k = errors.shape
-    if covariance.shape != (n, k, k):
-        raise InputError(
-            f"covariance: has shape {covariance.shape}; expected {(n, k, k)}, one matrix for each "
-            f"of the {n} rows of errors"
-        )
-    variance = np.diagonal(covariance, axis1=1, axis2=2)
-    if not (np.isfinite(errors).all() and np.isfinite(covariance).all() and (variance > 0).all()):
-        row = int(np.argmax(~((variance > 0) & np.isfinite(errors)).all(axis=1)))
-        raise InputError(
-            f"covariance: row {row} has variances {variance[row].tolist()} and errors "
-            f"{errors[row].tolist()}; expected finite numbers, and variances above 0"
-        )
-
-
-def standardised(errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Divide errors by their predicted standard deviations.
-
-    Parameters
-    ----------
-    errors : ndarray of shape (n, k)
-        Predicted minus observed.
-    covariance : ndarray of shape (n, k, k)
-        Predicted.
-
-    Returns
-    -------
-    ndarray of shape (n, k)
-    """
-    return errors / np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-
-
-def squared_mahalanobis(errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Return eᵀ C⁻¹ e of each row, shape (n,).
-
-    Examples
-    --------
-    >>> squared_mahalanobis(np.array([[1.0, 1.0]]), np.array([[[1.0, 0.5], [0.5, 1.0]]])).round(4)
-    array([1.3333])
-    """
-    solved = np.linalg.solve(covariance, errors[:, :, np.newaxis])[:, :, 0]
-    return np.einsum("nk,nk->n", errors, solved)
 
 
 def inside(pit: np.ndarray, level: float) -> np.ndarray:
@@ -129,6 +82,7 @@ def calibration_table(
     pit: np.ndarray | None = None,
     log_density: np.ndarray | None = None,
     joint_pit: np.ndarray | None = None,
+    joint: bool = True,
     levels: Sequence[float] = LEVELS,
 ) -> pd.DataFrame:
     """Tabulate how predicted covariances agree with errors, by label and signal-to-noise ratio.
@@ -152,6 +106,9 @@ def calibration_table(
     joint_pit : ndarray of shape (n,), optional
         Probability of the ellipsoid through the errors of each row, where it is not that of a
         Gaussian, from the same.
+    joint : bool
+        Whether all labels are judged together, too. Where a row's covariance has no inverse they
+        are not, and the log says so: see `starstack.uncertainty.covariances.have_inverses`.
     levels : sequence of float
         Probabilities of the central intervals.
 
@@ -161,34 +118,50 @@ def calibration_table(
         `COLUMNS`, one number per row. ``statistic`` is ``coverage_<percent>`` (binomial standard
         error), ``chi2_per_n`` (mean of z², standard error from the scatter of z²), ``mean_z``,
         ``sd_z``, ``sharpness`` (unit of the label), ``nll``, ``calibration_error``,
-        ``miscalibration_area``. Rows of the label ``joint`` have coverage of the ellipsoids, χ²
-        per number of labels and the likelihood of a Gaussian.
+        ``miscalibration_area``. Rows of the label ``joint``, where there are any, have coverage of
+        the ellipsoids, χ² per number of labels and the likelihood of a Gaussian.
 
     Raises
     ------
     InputError
-        If the shapes do not agree, or a predicted variance is not above 0.
+        If the shapes do not agree, a predicted variance is not above 0, or a matrix cannot be a
+        covariance.
     """
     errors, covariance = np.asarray(errors, float), np.asarray(covariance, float)
     check_covariance(errors, covariance)
     sigma = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    z, squared = errors / sigma, squared_mahalanobis(errors, covariance)
-    determinant = np.linalg.slogdet(covariance)[1]
-    k = errors.shape[1]
+    z = errors / sigma
     pit = stats.norm.cdf(z) if pit is None else pit
     log_density = stats.norm.logpdf(z) if log_density is None else log_density
-    joint_pit = stats.chi2.cdf(squared, k) if joint_pit is None else joint_pit
+    together = None
+    if joint and have_inverses(covariance, "calibration"):
+        together = _together(errors, covariance, joint_pit)
     rows: list[tuple] = []
     for snr_name, chosen in snr_groups(len(errors), snr, snr_bins).items():
         for column, label in enumerate(names):
             own = (part[chosen, column] for part in (z, sigma, pit, log_density))
             rows += [(label, snr_name, *line, len(chosen)) for line in _of_label(*own, levels)]
-        inner = joint_pit[chosen]
-        likelihood = 0.5 * (squared[chosen] + determinant[chosen] + k * np.log(2 * np.pi))
-        found = [_coverage(level, inner <= level) for level in levels]
-        found += [("chi2_per_n", *_mean(squared[chosen] / k)), ("nll", *_mean(likelihood))]
-        rows += [(JOINT, snr_name, *line, len(chosen)) for line in found]
+        if together is not None:
+            own = (part[chosen] for part in together)
+            rows += [(JOINT, snr_name, *line, len(chosen)) for line in _of_all(*own, levels)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _together(
+    errors: np.ndarray, covariance: np.ndarray, joint_pit: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return d²/k, minus the log likelihood of a Gaussian, and the probability of the ellipsoid."""
+    k, squared = errors.shape[1], squared_mahalanobis(errors, covariance)
+    likelihood = 0.5 * (squared + np.linalg.slogdet(covariance)[1] + k * np.log(2 * np.pi))
+    joint_pit = stats.chi2.cdf(squared, k) if joint_pit is None else joint_pit
+    return squared / k, likelihood, joint_pit
+
+
+def _of_all(
+    squared: np.ndarray, likelihood: np.ndarray, joint_pit: np.ndarray, levels: Sequence[float]
+) -> list[tuple[str, float, float]]:
+    found = [_coverage(level, joint_pit <= level) for level in levels]
+    return [*found, ("chi2_per_n", *_mean(squared)), ("nll", *_mean(likelihood))]
 
 
 def _of_label(

@@ -61,7 +61,13 @@ def split_conformal_intervals(
     -------
     lower, upper : ndarray of shape (n,)
         Infinite where m < 1/α - 1: so few rows guarantee nothing narrower.
+
+    Raises
+    ------
+    InputError
+        If a σ is not above 0, a score is NaN, or α is not between 0 and 1.
     """
+    _check_sigma("sigma", sigma)
     half = conformal_quantile(scores, alpha) * (1.0 if sigma is None else sigma)
     return predicted - half, predicted + half
 
@@ -99,8 +105,8 @@ def cv_plus_intervals(
     Raises
     ------
     InputError
-        If shapes do not agree, only one of the two σ is given, a score is NaN, or α is not between
-        0 and 1.
+        If shapes do not agree, only one of the two σ is given or one is not above 0, a score is
+        NaN, or α is not between 0 and 1.
 
     Examples
     --------
@@ -122,6 +128,8 @@ def cv_plus_intervals(
         )
     scores = np.abs(residuals) / (1.0 if sigma_of_row is None else sigma_of_row)
     _check_scores(scores)
+    _check_sigma("sigma_of_row", sigma_of_row)
+    _check_sigma("sigma_by_fold", sigma_by_fold)
     n = predicted_by_fold.shape[1]
     lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
     rank = _rank(m, 1 - alpha)
@@ -162,6 +170,15 @@ def _rank(n: int, level: float) -> int:
 def _check_alpha(alpha: float) -> None:
     if not 0 < alpha < 1:
         raise InputError(f"alpha: is {alpha:g}; expected more than 0 and less than 1")
+
+
+def _check_sigma(name: str, sigma: np.ndarray | None) -> None:
+    # A negative one would turn an interval around, and NaN leave it without an end.
+    if sigma is not None and (wrong := ~(np.asarray(sigma) > 0)).any():
+        raise InputError(
+            f"{name}: {np.asarray(sigma)[wrong][0]:g} in {int(wrong.sum())} of {wrong.size} "
+            "predictions; expected errors above 0"
+        )
 
 
 def _check_scores(scores: np.ndarray) -> None:

@@ -72,7 +72,7 @@ def conformal_widths(
     of_known, of_test : ndarray of shape (m, k) and (n, k)
     """
     own, other = (budget.noise + budget.weights for budget in budgets)
-    some = _part(known, learn)
+    some = known.part(learn)
     scatter = fit_intrinsic(some.errors, own[learn], some.predicted)
     own = own + scatter.covariance(known.predicted)
     other = other + scatter.covariance(test.predicted)
@@ -81,6 +81,7 @@ def conformal_widths(
         own[learn],
         distribution=distribution if len(learn) >= MIN_ROWS else NONE,
         n_bins=n_bins,
+        joint=False,
     )
     return tuple(
         np.sqrt(np.diagonal(fitted.covariance(found, rows.bin_by(found)), axis1=1, axis2=2))
@@ -225,8 +226,3 @@ def scales_by_fold(
         of_row[own] = scale(folds.out_of_fold[own], held_out)
         of_test[fold] = scale(predicted, test_snr)
     return of_row, of_test
-
-
-def _part(rows: Predicted, chosen: np.ndarray) -> Predicted:
-    snr = None if rows.snr is None else rows.snr[chosen]
-    return Predicted(rows.row_id[chosen], rows.observed[chosen], rows.predicted[chosen], snr)

@@ -71,7 +71,7 @@ def simulator_of(dataset: Dataset, options: Mapping[str, Any] | None = None) -> 
         )
 
     spreads = tuple(float(PRIOR_SPREADS[name]) for name in NUISANCES)
-    return FluxModel(derivatives, spreads, "known physics", "unknown nuisances")
+    return FluxModel(derivatives, spreads, "known nuisances", "unknown nuisances")
 
 
 def empirical_model_of(dataset: Dataset, options: Mapping[str, Any]) -> FluxModel:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from starstack.errors import InputError
-from starstack.uncertainty.calibration import squared_mahalanobis
+from starstack.uncertainty.covariances import squared_mahalanobis
 
 logger = logging.getLogger(__name__)
 

@@ -40,6 +40,11 @@ class Predicted:
         """Predicted minus observed."""
         return self.predicted - self.observed
 
+    def part(self, chosen: np.ndarray) -> "Predicted":
+        """Return some of the rows."""
+        snr = None if self.snr is None else self.snr[chosen]
+        return Predicted(self.row_id[chosen], self.observed[chosen], self.predicted[chosen], snr)
+
     def bin_by(self, covariance: np.ndarray) -> np.ndarray:
         """Return what recalibration bins by: the signal-to-noise ratio, or the predicted error.
 
@@ -77,7 +82,7 @@ def join_predictions(dataset: Dataset, row_id: np.ndarray, predicted: np.ndarray
 
 
 def recalibrate(
-    rows: Predicted, covariance: np.ndarray, *, distribution: str, n_bins: int
+    rows: Predicted, covariance: np.ndarray, *, distribution: str, n_bins: int, joint: bool = True
 ) -> Recalibration:
     """Learn a recalibration from calibration rows; `NONE` gives one that changes nothing."""
     if distribution == NONE:
@@ -88,6 +93,7 @@ def recalibrate(
         rows.bin_by(covariance),
         n_bins=n_bins,
         distribution=distribution,
+        joint=joint,
     )
 
 

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from starstack.errors import InputError
-from starstack.uncertainty.calibration import (
+from starstack.uncertainty.covariances import (
     check_covariance,
+    have_inverses,
     squared_mahalanobis,
     standardised,
 )
@@ -51,7 +52,8 @@ class Recalibration:
     n : ndarray of int, shape (m,)
         Rows behind each bin.
     joint : tuple of JointLaw
-        Of the squared distances of all labels together, after the factors, by bin.
+        Of the squared distances of all labels together, after the factors, by bin; empty where
+        covariances have no inverse.
     """
 
     edges: np.ndarray
@@ -87,7 +89,17 @@ class Recalibration:
             From `covariance`.
         by : ndarray of shape (n,)
             What the bins are of.
+
+        Raises
+        ------
+        InputError
+            If there is no law of all labels together.
         """
+        if not self.joint:
+            raise InputError(
+                "recalibration: expected a law of all labels together, got none: covariances that "
+                "it was fitted to have no inverse; judge the labels one by one"
+            )
         squared, bins = squared_mahalanobis(errors, stretched), self.bins(by)
         result = np.empty(len(squared))
         for number, law in enumerate(self.joint):
@@ -150,6 +162,7 @@ def fit_recalibration(
     n_bins: int = 1,
     distribution: str = "gaussian",
     scale: bool = True,
+    joint: bool = True,
     min_rows: int = MIN_ROWS,
 ) -> Recalibration:
     """Learn how to stretch predicted errors.
@@ -169,6 +182,9 @@ def fit_recalibration(
         ``gaussian``, ``student_t`` or ``empirical``.
     scale : bool
         Whether deviations are stretched, or only the distribution is learnt.
+    joint : bool
+        Whether the law of all labels together is learnt, too. Where a row's covariance has no
+        inverse it is not, and the log says so.
     min_rows : int
         Rows that a bin needs.
 
@@ -208,7 +224,8 @@ def fit_recalibration(
     edges, bins = edges[used[:-1]] if len(used) > 1 else edges[:0], np.searchsorted(used, bins)
     z = standardised(errors, covariance)
     factors = np.ones((len(used), k))
-    laws, joint = [], []
+    joint = joint and have_inverses(covariance, "recalibration")
+    laws, joint_laws = [], []
     for number in range(len(used)):
         inside = z[bins == number]
         if not (some := inside.any(axis=0)).all():
@@ -224,7 +241,8 @@ def fit_recalibration(
                 fit_distribution(distribution, inside[:, c] / factors[number, c]) for c in range(k)
             )
         )
-        stretch = np.outer(factors[number], factors[number])
-        squared = squared_mahalanobis(errors[bins == number], covariance[bins == number] * stretch)
-        joint.append(fit_joint_law(distribution, squared, k))
-    return Recalibration(edges, factors, tuple(laws), np.bincount(bins), tuple(joint))
+        if joint:
+            stretched = covariance[bins == number] * np.outer(factors[number], factors[number])
+            squared = squared_mahalanobis(errors[bins == number], stretched)
+            joint_laws.append(fit_joint_law(distribution, squared, k))
+    return Recalibration(edges, factors, tuple(laws), np.bincount(bins), tuple(joint_laws))
