@@ -180,5 +180,70 @@ def test_refusals(oracle):
         choose_prior_precision(posterior, held_out, criterion="luck")
     with pytest.raises(InputError, match="one matrix for each of the 2000"):
         choose_prior_precision(posterior, held_out, known=np.ones((3, 1, 1)))
+    for grid in ("abc", 3.0, None):
+        with pytest.raises(InputError, match=r"grid of prior precisions: .* correct it"):
+            choose_prior_precision(posterior, held_out, grid=grid)
     with pytest.raises(InputError, match="targets"):
         held_out_scores(posterior, Batches(np.ones((3, 8))))
+
+
+@pytest.mark.parametrize("classes", [False, True])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, "wide"])
+def test_held_out_targets_that_say_nothing_are_refused(oracle, wrong, classes):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 3))
+    model = oracle.network((3,), oracle.dense(2, "softmax" if classes else "linear"))
+    y = np.eye(2)[np.arange(20) % 2] + (0 if classes else rng.standard_normal((20, 2)))
+    loss = "categorical_crossentropy" if classes else "mse"
+    posterior = laplace(model, (X, y), loss=loss, noise=None if classes else 0.5)
+    bad = np.concatenate([y, y[:, :1]], axis=1) if wrong == "wide" else y.copy()
+    message = "codes? for each row" if classes else r"2 number\(s\) for each row"
+    if wrong != "wide":
+        bad[3, 0], message = wrong, "targets: expected finite numbers"
+    for call in (choose_prior_precision, held_out_scores):
+        with pytest.raises(InputError, match=message):
+            call(posterior, (X, bad))
+    # A row of weight zero is left out.
+    if wrong != "wide":
+        weight = np.ones(20)
+        weight[3] = 0
+        assert len(held_out_scores(posterior, (X, bad, weight))) == 19
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, "a"])
+def test_a_known_covariance_that_is_no_number_is_refused(oracle, value):
+    model, fitted, held_out = regression(oracle, 10, 0.3, 1.0)
+    posterior = laplace(model, fitted, noise=0.3)
+    with pytest.raises(InputError, match="known covariances of finite numbers"):
+        choose_prior_precision(posterior, held_out, known=np.full((2000, 1, 1), value))
+
+
+def test_rows_may_be_a_tuple(oracle):
+    rng = np.random.default_rng(0)
+    model, X, y = oracle.network((3,), oracle.dense(2)), *rng.standard_normal((2, 20, 3))
+    y, weight = y[:, :2], rng.uniform(0, 2, 20)
+    data = Batches(X, y, weight)
+    posterior = laplace(model, data, noise=0.3)
+    np.testing.assert_array_equal(
+        residual_noise(model, (X, y, weight)), residual_noise(model, data)
+    )
+    np.testing.assert_array_equal(
+        held_out_scores(posterior, (X, y, weight)), held_out_scores(posterior, data)
+    )
+    one, two = (choose_prior_precision(posterior, rows) for rows in ((X, y, weight), data))
+    assert (one.score, one.tried) == (two.score, two.tried)
+
+
+def test_a_row_of_weight_two_counts_as_two_rows(oracle):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
+    y[:5] *= 10
+    model = oracle.network((3,), oracle.dense(2))
+    posterior = laplace(model, (X, y), noise=0.3)
+    weight = rng.integers(0, 4, 30)
+    times = np.repeat(np.arange(30), weight)
+    found = choose_prior_precision(posterior, (X, y, weight))
+    expected = choose_prior_precision(posterior, (X[times], y[times]))
+    np.testing.assert_allclose(found.tried, expected.tried, rtol=1e-9)
+    np.testing.assert_allclose(found.score, expected.score, rtol=1e-9)
+    np.testing.assert_allclose(found.scatter, expected.scatter, rtol=1e-6)

@@ -7,7 +7,6 @@ from scipy.stats import norm
 from starstack.autodiff.batches import Batches
 from starstack.curvature.likelihood import (
     Likelihood,
-    likelihood_family,
     log_probability,
     measure_likelihood,
     output_precision,
@@ -64,8 +63,6 @@ def test_saved_sums_come_back():
 
 
 def test_refusals():
-    with pytest.raises(InputError, match="squared error or a cross-entropy"):
-        likelihood_family("hinge")
     with pytest.raises(InputError, match="has none"):
         Likelihood("categorical", 3, 1, 1.0).residual_noise()
     likelihood = Likelihood("gaussian", 2, 3, 2.5, (1.0, 4.0))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from starstack.autodiff.batches import Batches
-from starstack.curvature.structures import STRUCTURES, laplace
+from starstack.curvature.structures import STRUCTURES, laplace, load
 from starstack.errors import InputError
 
 LAYERED = ("block", "last_layer", "kfac", "ekfac", "diagonal")
@@ -267,8 +267,17 @@ def test_other_layers_are_refused_or_fixed(oracle, structure):
         ({"prior_precision": "a"}, "at least 0"),
         ({"prior_precision": -1.0}, "at least 0"),
         ({"prior_precision": {"dense": 1.0}}, "one value for each of the layers"),
+        ({"structure": "low_rank", "rank": 2.5}, "low rank: rank: expected a whole number"),
+        ({"structure": "low_rank", "rank": 0}, "low rank: rank: expected a whole number"),
+        ({"structure": "exact", "shift": np.nan}, "exact: shift: expected a number of at least 0"),
+        ({"structure": "exact", "shift": -0.5}, "exact: shift: expected a number of at least 0"),
+        ({"structure": "cg", "shift": "a"}, "cg: shift: expected a number of at least 0"),
+        ({"structure": "cg", "preconditioner": "kfac"}, "expected a posterior of this network"),
         ({"loss": "mae"}, "squared error or a cross-entropy"),
-        ({"loss": "categorical_crossentropy", "noise": 1.0}, "has none"),
+        (
+            {"loss": keras.losses.CategoricalCrossentropy(from_logits=True), "noise": 1.0},
+            "has none",
+        ),
     ],
 )
 def test_wrong_options_are_refused(oracle, options, message):
@@ -348,3 +357,85 @@ def test_all_that_is_exported_can_be_imported_at_once():
     found = {}
     exec("from starstack.curvature import *", found)
     assert {"laplace", "load", "Posterior"} < found.keys()
+
+
+@pytest.mark.parametrize("structure", sorted(STRUCTURES))
+def test_noise_is_a_copy_that_nobody_changes(oracle, structure):
+    X, y = rows()
+    noise = np.array(NOISE)
+    posterior = make(small(oracle), X, y, structure, noise=noise)
+    other = posterior.with_hyperparameters(noise=noise)
+    expected = posterior.predictive_covariance(X[:2])
+    noise *= 10
+    for each in (posterior, other):
+        assert each.noise.tolist() == list(NOISE)
+        np.testing.assert_array_equal(each.predictive_covariance(X[:2]), expected)
+        with pytest.raises(ValueError, match="read-only"):
+            each.noise[0] = 1.0
+
+
+@pytest.mark.parametrize("batch_size", [2.5, 0, "a"])
+def test_a_batch_size_that_is_no_whole_number_is_refused(oracle, batch_size):
+    X, y = rows()
+    posterior = make(small(oracle), X, y)
+    with pytest.raises(InputError, match="batch_size: expected a whole number"):
+        posterior.predictive_covariance(X, batch_size)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_preconditioner_of_some_layers_solves_for_all(oracle, saved, tmp_path):
+    X, y = rows()
+    layers = (
+        oracle.dense(4),
+        lambda: keras.layers.BatchNormalization(trainable=True),
+        oracle.dense(3),
+    )
+    model = oracle.network((6,), *layers, scale=0.3)
+    model.layers[1].moving_variance.assign(np.ones(4))
+    data = Batches(X, y)
+    exact, partial = (
+        laplace(model, data, structure=structure, noise=0.3, **options)
+        for structure, options in (("exact", {}), ("kfac", {"leave_out": True}))
+    )
+    assert len(partial.covered) == 2
+    found = laplace(model, data, structure="cg", noise=0.3, preconditioner=partial)
+    if saved:
+        found.save(tmp_path / "posterior.h5")
+        found = load(tmp_path / "posterior.h5", model)
+    np.testing.assert_allclose(
+        found.predictive_covariance(X[:2]), exact.predictive_covariance(X[:2]), rtol=1e-7
+    )
+    v = np.random.default_rng(0).standard_normal(found.parameters.size)
+    np.testing.assert_allclose(
+        found.inverse_hessian_product(v), exact.inverse_hessian_product(v), rtol=1e-7, atol=1e-9
+    )
+
+
+def test_a_preconditioner_of_another_network_is_refused(oracle):
+    X, y = rows()
+    other = make(oracle.network((6,), oracle.dense(3), seed=5), X, y)
+    with pytest.raises(InputError, match="one of another network or of other weights"):
+        make(small(oracle), X, y, "cg", preconditioner=other)
+
+
+def test_layers_that_were_frozen_since_the_fit_are_told(oracle, tmp_path):
+    X, y = rows()
+    model = small(oracle)
+    posterior = make(model, X, y, "cg", noise=NOISE).with_hyperparameters(prior_precision=2.0)
+    posterior.save(tmp_path / "posterior.h5")
+    expected = posterior.predictive_covariance(X[:1])
+    posterior = load(tmp_path / "posterior.h5", model)
+    model.layers[0].trainable = False
+    with pytest.raises(InputError, match=r"frozen or thawed since, with .*kernel"):
+        posterior.predictive_covariance(X[:1])
+    with pytest.raises(InputError, match="layers of this network were frozen or thawed"):
+        load(tmp_path / "posterior.h5", model)
+    model.layers[0].trainable = True
+    for each in (posterior, load(tmp_path / "posterior.h5", model)):
+        np.testing.assert_allclose(each.predictive_covariance(X[:1]), expected, rtol=1e-9)
+
+
+def test_a_folder_is_no_place_for_a_posterior(oracle, tmp_path):
+    X, y = rows()
+    with pytest.raises(InputError, match="expected the name of a file, got that of a folder"):
+        make(small(oracle), X, y).save(tmp_path)

@@ -235,10 +235,14 @@ def test_every_error_bar_is_solved_for_once_and_the_log_has_the_total(network, d
     exact, solved = (
         laplace(network.model, data, structure=name, noise=1.0) for name in ("exact", "cg")
     )
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG, logger="starstack"):
         found = weights_covariance(solved, network, dataset, rows)
-    solutions = [each for each in caplog.messages if "right-hand side" in each]
+    solutions = [each for each in caplog.messages if "right-hand side " in each]
     assert len(solutions) == 11 * 2
+    told = [each for each in caplog.records if each.levelno >= logging.INFO]
+    # One line for each batch of solutions, and the total.
+    assert len([each for each in told if each.message.startswith("cg: ")]) == 2
+    assert not [each for each in told if "right-hand side " in each.message]
     assert "error bars of cg: 11 of 11 rows" in caplog.messages
     expected = weights_covariance(exact, network, dataset, rows)
     np.testing.assert_allclose(found, expected, rtol=1e-7)

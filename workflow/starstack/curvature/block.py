@@ -15,7 +15,7 @@ from starstack.autodiff.batches import Batches
 from starstack.autodiff.layer_factors import FactorFunction, WeightLayer
 from starstack.curvature.factor_pass import RowFactors, factor_batches
 from starstack.curvature.gram import Eigenbasis, eigenbasis
-from starstack.curvature.likelihood import Likelihood, LikelihoodSums, likelihood_family
+from starstack.curvature.likelihood import Likelihood, begin_likelihood
 from starstack.curvature.posterior import Posterior, with_record
 from starstack.curvature.squares import JACOBIAN_ENTRIES
 from starstack.errors import InputError
@@ -194,10 +194,9 @@ def accumulate_blocks(
     max_bytes: int = MAX_BYTES,
 ) -> tuple[dict[str, np.ndarray], Likelihood]:
     """Pass over the data once; return the blocks of each layer and the likelihood."""
-    family = likelihood_family(loss)
-    factors = FactorFunction(model, logits=family != "gaussian", only=only, leave_out=leave_out)
-    apart = family == "gaussian"
-    likelihood = LikelihoodSums(family)
+    likelihood = begin_likelihood(model, data, loss)
+    apart = likelihood.family == "gaussian"
+    factors = FactorFunction(model, logits=not apart, only=only, leave_out=leave_out)
     sums: dict[str, np.ndarray] = {}
     for batch in factor_batches(factors, data, likelihood, "block"):
         if not sums:

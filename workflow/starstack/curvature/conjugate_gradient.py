@@ -107,7 +107,7 @@ def solve(
         columns.append(x)
         counts.append(count)
         residuals.append(residual)
-        logger.info(
+        logger.debug(
             "conjugate gradients: right-hand side %d of %d, %d iterations, residual %.1e",
             len(columns),
             b.reshape(n, -1).shape[1],

@@ -110,6 +110,7 @@ def diagnose(
 
 def likelihood_products(posterior: "Posterior", data: "Batches") -> Products:
     """Return the products with derivatives of the negative log-likelihood at the posterior's σ."""
+    posterior.check_layers()
     scales = term_scales(posterior.likelihood, posterior.noise)
     return products_of(posterior.model, likelihood_loss(posterior.likelihood, scales), data)
 

@@ -19,7 +19,7 @@ from starstack.autodiff.layer_factors import FactorFunction, WeightLayer
 from starstack.curvature.eigen_block import EigenBlock
 from starstack.curvature.factor_pass import factor_batches
 from starstack.curvature.factored import FactoredPosterior
-from starstack.curvature.likelihood import Likelihood, LikelihoodSums, likelihood_family
+from starstack.curvature.likelihood import Likelihood, begin_likelihood
 from starstack.curvature.posterior import with_record
 from starstack.curvature.squares import SquareSums
 
@@ -79,10 +79,10 @@ def fit_diagonal(
 ) -> DiagonalPosterior:
     """Make the posterior with independent weights, in one pass; arguments as for `fit_kfac`."""
     started = time.perf_counter()
-    family = likelihood_family(loss)
-    factors = FactorFunction(model, logits=family != "gaussian", leave_out=leave_out)
-    likelihood = LikelihoodSums(family)
-    sums = [SquareSums(apart=family == "gaussian") for _ in factors.layers]
+    likelihood = begin_likelihood(model, data, loss)
+    apart = likelihood.family == "gaussian"
+    factors = FactorFunction(model, logits=not apart, leave_out=leave_out)
+    sums = [SquareSums(apart=apart) for _ in factors.layers]
     for batch in factor_batches(factors, data, likelihood, "diagonal"):
         for layer, rows in zip(sums, batch, strict=True):
             layer.add(rows)

@@ -24,8 +24,7 @@ from scipy.linalg import cho_solve, cholesky
 
 from starstack.curvature.diagnosis import diagnose, likelihood_products
 from starstack.curvature.likelihood import (
-    LikelihoodSums,
-    likelihood_family,
+    begin_likelihood,
     precision_roots,
 )
 from starstack.curvature.posterior import Posterior
@@ -216,9 +215,8 @@ def fit_function_space(
         If they do not fit in the limit, or a proof of the products fails.
     """
     started = time.perf_counter()
-    family = likelihood_family(loss)
-    jacobian = RowJacobian(model, logits=family != "gaussian")
-    sums, parts, outputs, weights = LikelihoodSums(family), [], [], []
+    sums, parts, outputs, weights = begin_likelihood(model, data, loss), [], [], []
+    jacobian = RowJacobian(model, logits=sums.family != "gaussian")
     for x, y, weight in _rows_of(data):
         found, blocks = jacobian(x)
         if not parts:

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from starstack.autodiff.batches import Batches
+from starstack.autodiff.batches import Batches, as_batches
 from starstack.curvature.likelihood import log_probability, measure_likelihood
 from starstack.curvature.posterior import Posterior
 from starstack.curvature.probit import probit_logits
 from starstack.curvature.scatter import fit_scatter, normal_log_density
+from starstack.curvature.targets import finite_targets, values_by_row
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class _Scores:
     variances: np.ndarray | None = None
 
 
-def residual_noise(model: "keras.Model", data: Batches) -> np.ndarray:
+def residual_noise(model: "keras.Model", data: Batches | tuple) -> np.ndarray:
     """Return the root mean square residual of each output, shape (k,).
 
     Of rows that were held out: of the rows that a network was fitted to, it is too small. It
@@ -91,14 +92,14 @@ def residual_noise(model: "keras.Model", data: Batches) -> np.ndarray:
     ----------
     model : keras.Model
         A regression network.
-    data : Batches
-        Rows with targets, in the network's units.
+    data : Batches or tuple
+        Rows with targets, in the network's units: also (X, y) or (X, y, sample_weight).
     """
-    return measure_likelihood(model, data, "mse").residual_noise()
+    return measure_likelihood(model, as_batches(data), "mse").residual_noise()
 
 
 def held_out_scores(
-    posterior: Posterior, data: Batches, *, known: np.ndarray | None = None
+    posterior: Posterior, data: Batches | tuple, *, known: np.ndarray | None = None
 ) -> np.ndarray:
     """Return log p(y | x) of each row under the posterior's predictive distribution, shape (n,).
 
@@ -106,8 +107,9 @@ def held_out_scores(
     ----------
     posterior : Posterior
         With its σ and δ.
-    data : Batches
-        Rows with targets that the network has not seen; those of weight zero are left out.
+    data : Batches or tuple
+        Rows with targets that the network has not seen, also (X, y) or (X, y, sample_weight); those
+        of weight zero are left out.
     known : ndarray of shape (n, k, k), optional
         As for `choose_prior_precision`.
     """
@@ -116,7 +118,7 @@ def held_out_scores(
 
 def choose_prior_precision(
     posterior: Posterior,
-    data: Batches | None = None,
+    data: Batches | tuple | None = None,
     *,
     known: np.ndarray | None = None,
     grid: Sequence[float] = GRID,
@@ -130,8 +132,8 @@ def choose_prior_precision(
     ----------
     posterior : Posterior
         In any structure; σ stays as it is.
-    data : Batches, optional
-        Held-out rows with targets, for ``held_out``.
+    data : Batches or tuple, optional
+        Held-out rows with targets, for ``held_out``; as for `held_out_scores`.
     known : ndarray of shape (n, k, k), optional
         Covariance of each held-out row of weight above zero beside that of the weights, in the
         units of the network's outputs squared; zero by default.
@@ -147,8 +149,8 @@ def choose_prior_precision(
     Raises
     ------
     InputError
-        If the grid is empty or not positive and rising, held-out rows are missing, or `known` is
-        not of their number.
+        If the grid is empty or not positive and rising, held-out rows are missing or have targets
+        that are not finite or too many, or `known` is not finite or not of their number.
     """
     grid = _checked_grid(grid)
     scorer = _Scorer(data, posterior, known) if criterion == "held_out" else None
@@ -219,8 +221,9 @@ class _Scorer:
     """Reads the rows and passes them through the network once, for all δ."""
 
     def __init__(
-        self, data: Batches | None, posterior: Posterior, known: np.ndarray | None
+        self, data: Batches | tuple | None, posterior: Posterior, known: np.ndarray | None
     ) -> None:
+        data = None if data is None else as_batches(data)
         if data is None or not data.has_targets:
             found = "none" if data is None else "rows alone"
             raise InputError(f"prior precision: expected held-out rows with targets, got {found}")
@@ -229,12 +232,10 @@ class _Scorer:
         self._batch_size = data.batch_size
         self._outputs = posterior.outputs(self._x, data.batch_size)
         n, k = self._outputs.shape
-        if known is not None and known.shape != (n, k, k):
-            raise InputError(
-                f"prior precision: the known covariances have shape {known.shape}; expected "
-                f"{(n, k, k)}, one matrix for each of the {n} held-out rows"
-            )
-        self._extra = np.zeros((n, k, k)) if known is None else known
+        self._y = finite_targets(self._y)
+        if posterior.likelihood.is_gaussian:
+            self._y = values_by_row(self._y, k)
+        self._extra = np.zeros((n, k, k)) if known is None else _checked_known(known, n, k)
         self._found: dict[tuple, np.ndarray] = {}
 
     def __call__(self, candidate: Posterior) -> _Scores:
@@ -244,7 +245,7 @@ class _Scorer:
             family = candidate.likelihood.family
             expected = probit_logits(family, self._outputs, covariance)
             return _Scores(log_probability(family, expected, self._y))
-        residuals = self._y.reshape(self._outputs.shape) - self._outputs
+        residuals = self._y - self._outputs
         covariance = _positive(covariance + self._extra)
         least = SMALLEST * np.mean(residuals**2, axis=0) + np.finfo(float).tiny
         covariance = covariance + np.diag(least)
@@ -270,11 +271,29 @@ def _positive(covariance: np.ndarray) -> np.ndarray:
     return np.einsum("nij,nj,nkj->nik", vectors, np.maximum(values, 0.0), vectors)
 
 
+def _checked_known(known: Any, n: int, k: int) -> np.ndarray:
+    known = np.asarray(known)
+    if known.shape != (n, k, k):
+        raise InputError(
+            f"prior precision: the known covariances have shape {known.shape}; expected "
+            f"{(n, k, k)}, one matrix for each of the {n} held-out rows"
+        )
+    if known.dtype.kind not in "biuf" or not np.isfinite(known).all():
+        raise InputError(
+            "prior precision: expected known covariances of finite numbers, got NaN, infinity or "
+            "no numbers; correct these rows or leave them out"
+        )
+    return known
+
+
 def _checked_grid(grid: Any) -> list[float]:
-    values = [float(value) for value in grid]
+    try:
+        values = [float(value) for value in grid]
+    except (TypeError, ValueError):
+        values = []
     rising = all(one < other for one, other in pairwise(values))
     if not values or not rising or not np.isfinite(values).all() or values[0] <= 0:
         raise InputError(
-            f"grid of prior precisions: expected positive rising numbers, got {grid!r}"
+            f"grid of prior precisions: expected positive rising numbers, got {grid!r}; correct it"
         )
     return values

@@ -40,7 +40,7 @@ from starstack.curvature.eigen_block import EigenBlock
 from starstack.curvature.factor_pass import RowFactors, factor_batches
 from starstack.curvature.factored import FactoredPosterior
 from starstack.curvature.gram import Eigenbasis, GramSum, eigenbasis, gram_matrix
-from starstack.curvature.likelihood import Likelihood, LikelihoodSums, likelihood_family
+from starstack.curvature.likelihood import Likelihood, begin_likelihood
 from starstack.curvature.posterior import with_record
 
 if TYPE_CHECKING:
@@ -187,12 +187,10 @@ def accumulate_kronecker(
 ) -> tuple[dict[str, KroneckerFactors], Likelihood]:
     """Pass over the data once; return the factors of each layer and the likelihood."""
     started = time.perf_counter()
-    family = likelihood_family(loss)
-    factors = FactorFunction(model, logits=family != "gaussian", leave_out=leave_out)
-    sums, layers = (
-        LikelihoodSums(family),
-        [_LayerSums(layer, apart=family == "gaussian") for layer in factors.layers],
-    )
+    sums = begin_likelihood(model, data, loss)
+    apart = sums.family == "gaussian"
+    factors = FactorFunction(model, logits=not apart, leave_out=leave_out)
+    layers = [_LayerSums(layer, apart) for layer in factors.layers]
     for batch in factor_batches(factors, data, sums, "kfac"):
         for layer, rows in zip(layers, batch, strict=True):
             layer.add(rows)

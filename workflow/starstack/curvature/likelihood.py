@@ -25,50 +25,17 @@ import numpy as np
 from scipy.special import expit, log_softmax, softmax
 
 from starstack.autodiff.inference import inference_function
-from starstack.curvature.targets import class_codes, class_shares, values_by_row
+from starstack.curvature.loss_reading import check_link, read_loss
+from starstack.curvature.targets import (
+    class_codes,
+    class_shares,
+    finite_targets,
+    values_by_row,
+)
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
     import keras
-
-# Names of Keras, lower case and without underscores.
-FAMILIES = {
-    "mse": "gaussian",
-    "meansquarederror": "gaussian",
-    "binarycrossentropy": "bernoulli",
-    "categoricalcrossentropy": "categorical",
-    "sparsecategoricalcrossentropy": "categorical",
-}
-
-
-def likelihood_family(loss: "str | keras.losses.Loss") -> str:
-    """Return ``gaussian``, ``bernoulli`` or ``categorical`` for a loss of Keras.
-
-    Parameters
-    ----------
-    loss : str or keras.losses.Loss
-        A name as Keras writes it, or an instance; or the family itself.
-
-    Raises
-    ------
-    InputError
-        If the loss has no such likelihood.
-
-    Examples
-    --------
-    >>> likelihood_family("mse"), likelihood_family("SparseCategoricalCrossentropy")
-    ('gaussian', 'categorical')
-    """
-    name = loss if isinstance(loss, str) else type(loss).__name__
-    short = name.replace("_", "").lower()
-    if short in FAMILIES.values():
-        return short
-    if short not in FAMILIES:
-        raise InputError(
-            f"loss {name!r}: expected squared error or a cross-entropy "
-            f"({', '.join(FAMILIES)}), whose likelihood is known"
-        )
-    return FAMILIES[short]
 
 
 @dataclass(frozen=True)
@@ -89,6 +56,8 @@ class Likelihood:
         Σ_n w_n (y_nc − f_nc)² of each output; empty unless gaussian.
     log_probability : float
         Σ_n w_n log p(y_n); 0 if gaussian.
+    label_smoothing : float
+        Share of each label that the loss spreads evenly over the classes; in `log_probability`.
     """
 
     family: str
@@ -97,6 +66,7 @@ class Likelihood:
     total_weight: float
     squared_residuals: tuple[float, ...] = ()
     log_probability: float = 0.0
+    label_smoothing: float = 0.0
 
     @property
     def is_gaussian(self) -> bool:
@@ -151,7 +121,8 @@ class Likelihood:
                 )
             return None
         try:
-            values = np.asarray(noise, dtype=np.float64)
+            # A copy: the caller's array may change, and what was derived from it would not.
+            values = np.array(noise, dtype=np.float64)
         except (TypeError, ValueError):
             raise InputError(
                 f"noise: expected {self.n_outputs} positive standard deviation(s), one for each "
@@ -164,6 +135,7 @@ class Likelihood:
                 f"noise: expected {self.n_outputs} positive standard deviation(s), one for each "
                 f"output, got {np.array2string(values, separator=', ')}"
             )
+        values.setflags(write=False)
         return values
 
     def to_json(self) -> dict[str, Any]:
@@ -182,11 +154,12 @@ class LikelihoodSums:
 
     Parameters
     ----------
-    family : str
+    family, label_smoothing
         As in `Likelihood`.
     """
 
     family: str
+    label_smoothing: float = 0.0
     _n_rows: int = 0
     _weight: float = 0.0
     _log_probability: float = 0.0
@@ -197,11 +170,7 @@ class LikelihoodSums:
         outputs = np.asarray(outputs, dtype=np.float64)
         # Whatever the rank of the outputs, each row has k numbers.
         outputs = outputs.reshape(len(outputs), -1)
-        if not np.isfinite(np.asarray(y, dtype=np.float64)).all():
-            raise InputError(
-                "targets: expected finite numbers, got NaN or infinity; correct these rows or "
-                "leave them out"
-            )
+        y = finite_targets(y)
         weight = np.asarray(weight, dtype=np.float64)
         self._n_rows += int((weight != 0).sum())
         self._weight += float(weight.sum())
@@ -209,8 +178,17 @@ class LikelihoodSums:
             residuals = values_by_row(y, outputs.shape[1]) - outputs
             self._squares = self._squares + weight @ residuals**2
         else:
-            self._log_probability += float(weight @ log_probability(self.family, outputs, y))
+            self._log_probability += float(weight @ self._log_probabilities(outputs, y))
             self._squares = np.zeros(outputs.shape[1])
+
+    def _log_probabilities(self, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+        found = log_probability(self.family, logits, y)
+        if not self.label_smoothing:
+            return found
+        # log p is linear in the label.
+        even = np.full(logits.shape, 0.5 if self.family == "bernoulli" else 1 / logits.shape[1])
+        share = self.label_smoothing
+        return (1 - share) * found + share * log_probability(self.family, logits, even)
 
     def total(self) -> Likelihood:
         """Return the sums.
@@ -232,7 +210,31 @@ class LikelihoodSums:
             total_weight=self._weight,
             squared_residuals=tuple(self._squares.tolist()) if gaussian else (),
             log_probability=self._log_probability,
+            label_smoothing=self.label_smoothing,
         )
+
+
+def begin_likelihood(model: "keras.Model", data: Iterable, loss: Any) -> LikelihoodSums:
+    """Return empty sums for a loss, after a look at what the network ends in.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network.
+    data : Batches
+        Its rows, of which the first batch is tried.
+    loss : str, keras.losses.Loss or callable
+        See `starstack.curvature.loss_reading.read_loss`.
+
+    Raises
+    ------
+    InputError
+        If the likelihood of the loss is not known, or not that of the network's logits.
+    """
+    reading = read_loss(loss)
+    if reading.family != "gaussian":
+        check_link(model, next(iter(data)).x, reading)
+    return LikelihoodSums(reading.family, reading.label_smoothing)
 
 
 def measure_likelihood(model: "keras.Model", data: Iterable, loss: Any) -> Likelihood:
@@ -244,13 +246,13 @@ def measure_likelihood(model: "keras.Model", data: Iterable, loss: Any) -> Likel
         The network.
     data : Batches
         Rows, targets and weights.
-    loss : str or keras.losses.Loss
-        See `likelihood_family`.
+    loss : str, keras.losses.Loss or callable
+        See `starstack.curvature.loss_reading.read_loss`.
     """
-    family = likelihood_family(loss)
+    sums = begin_likelihood(model, data, loss)
     if not data.has_targets:
         raise InputError("likelihood: expected rows with targets, got rows alone; give y as well")
-    sums, infer = LikelihoodSums(family), inference_function(model, logits=family != "gaussian")
+    infer = inference_function(model, logits=sums.family != "gaussian")
     for batch in data:
         sums.add(np.asarray(infer(batch.x)), batch.y, batch.weight)
     return sums.total()

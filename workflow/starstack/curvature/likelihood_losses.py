@@ -6,7 +6,8 @@ likelihood is a sum of one term per output, whose curvatures are kept apart so t
 
     Σ_c s_c ½ (y_c − f_c)²,    s_c = 1/σ_c²,
 
-up to what does not depend on the weights. Cross-entropies have one term, of the logits.
+up to what does not depend on the weights. Cross-entropies have one term, of the logits; labels that
+the network's loss smooths are smoothed here too, which leaves the Gauss–Newton matrix as it is.
 """
 
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ def likelihood_loss(likelihood: Likelihood, scales: Sequence[float]) -> RowLoss:
     [8.5]
     """
     scales = np.asarray(scales, dtype=np.float64)
+    share = likelihood.label_smoothing
 
     def by_row(y: "tf.Tensor", z: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
         """Return both as (n, k): whatever the rank of the outputs, each row has k numbers."""
@@ -74,6 +76,7 @@ def likelihood_loss(likelihood: Likelihood, scales: Sequence[float]) -> RowLoss:
         import tensorflow as tf
 
         y, z = by_row(y, z)
+        y = (1 - share) * y + share / 2
         # softplus(z) − y z, whose second derivative TensorFlow has exactly.
         return tf.reduce_sum(tf.math.softplus(z) - y * z, axis=-1)
 
@@ -83,7 +86,8 @@ def likelihood_loss(likelihood: Likelihood, scales: Sequence[float]) -> RowLoss:
         z = tf.reshape(z, [-1, likelihood.n_outputs])
         if y.shape[1:] != z.shape[1:]:
             y = tf.one_hot(tf.cast(tf.reshape(y, [-1]), tf.int32), z.shape[-1])
-        return tf.reduce_logsumexp(z, axis=-1) - tf.reduce_sum(tf.cast(y, z.dtype) * z, axis=-1)
+        y = (1 - share) * tf.cast(y, z.dtype) + share / likelihood.n_outputs
+        return tf.reduce_logsumexp(z, axis=-1) - tf.reduce_sum(y * z, axis=-1)
 
     function = {"gaussian": gaussian, "bernoulli": bernoulli, "categorical": categorical}
     return RowLoss(

@@ -26,6 +26,10 @@ _OTHER_ARCHITECTURE = (
     "{}: belongs to a network of another architecture; give the one it was made from"
 )
 DTYPES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
+_FROZEN = (
+    "{}: layers of this network were frozen or thawed since it was made; set `trainable` of each "
+    "as it was"
+)
 _ARRAYS = "arrays"
 # Rows whose outputs are kept, and the largest difference of a network's own outputs from these
 # on another machine (TF32 rounds to 3e-4 in each layer), relative to the largest one.
@@ -35,19 +39,30 @@ _PROBE_INPUTS, _PROBE_OUTPUTS = "probe/inputs", "probe/outputs"
 _NAMING_KEYS = ("name", "keras_history", "input_layers", "output_layers")
 
 
-def architecture_digest(model: "keras.Model") -> str:
+def architecture_digest(model: "keras.Model", *, frozen: bool = True) -> str:
     """Return a SHA-256 of a network's layers, their options and how they are joined.
 
     Names that Keras counts up (``dense_3``) do not matter; activations, shapes and wiring do. What
     a subclassed network or layer computes is not part of its configuration: see `probe`.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network.
+    frozen : bool
+        Whether it matters which layers are frozen.
     """
     try:
         tree = model.get_config()
+        if not frozen:
+            tree = _without(tree, "trainable")
         numbers = {name: f"#{n}" for n, name in enumerate(dict.fromkeys(_layer_names(tree)))}
         config = json.dumps(_renamed(tree, numbers), sort_keys=True, default=str)
     except NotImplementedError:  # a subclassed network need not tell its layers
         config = type(model).__name__
     shapes = [list(variable.shape) for variable in model.weights]
+    if not frozen:
+        shapes.sort()
     return hashlib.sha256(f"{config} {shapes}".encode()).hexdigest()
 
 
@@ -61,6 +76,15 @@ def _layer_names(tree: Any) -> Iterator[str]:
     if isinstance(tree, Iterable) and not isinstance(tree, str):
         for part in tree:
             yield from _layer_names(part)
+
+
+def _without(tree: Any, key: str) -> Any:
+    """Return a configuration without one of its options, at any depth."""
+    if isinstance(tree, Mapping):
+        return {name: _without(part, key) for name, part in tree.items() if name != key}
+    if isinstance(tree, (list, tuple)):
+        return [_without(part, key) for part in tree]
+    return tree
 
 
 def _renamed(tree: Any, names: Mapping[str, str], is_name: bool = False) -> Any:
@@ -119,6 +143,11 @@ def _text_digest(text: str) -> str:
 def write_posterior(posterior: "Posterior", path: str | PathLike[str]) -> None:
     """Write a posterior; a file that is there is replaced when the new one is whole."""
     path = Path(path)
+    if path.is_dir():
+        raise InputError(
+            f"posterior {path}: expected the name of a file, got that of a folder; add one, such "
+            "as posterior.h5"
+        )
     if not path.parent.is_dir():
         raise InputError(
             f"posterior {path}: expected a folder that is there, got {path.parent}; make it first"
@@ -130,6 +159,7 @@ def write_posterior(posterior: "Posterior", path: str | PathLike[str]) -> None:
         "format_version": FORMAT_VERSION,
         "structure": posterior.structure,
         "architecture": architecture_digest(posterior.model),
+        "architecture_unfrozen": architecture_digest(posterior.model, frozen=False),
         "weights": posterior.weights_digest,
         "scaler_digest": posterior.scaler_digest,
         "likelihood": posterior.likelihood.to_json(),
@@ -222,7 +252,8 @@ def _compare(
     head: Mapping[str, Any], model: "keras.Model", scaler_digest: str | None, where: str
 ) -> None:
     if head["architecture"] != architecture_digest(model):
-        raise InputError(_OTHER_ARCHITECTURE.format(where))
+        same = head.get("architecture_unfrozen") == architecture_digest(model, frozen=False)
+        raise InputError((_FROZEN if same else _OTHER_ARCHITECTURE).format(where))
     if head["weights"] != weights_digest(model):
         raise InputError(
             f"{where}: belongs to other weights of this network; make it again after training"

@@ -30,6 +30,7 @@ from starstack.autodiff.flat import FlatParameters
 from starstack.autodiff.inference import inference_function
 from starstack.autodiff.layers import trainable_layers
 from starstack.curvature.likelihood import Likelihood
+from starstack.curvature.options import not_negative
 from starstack.curvature.persistence import weights_digest, write_posterior
 from starstack.curvature.record import CurvatureRecord, describe_curvature
 from starstack.curvature.rows import check_rows
@@ -193,6 +194,15 @@ class Posterior(ABC):
                 "posterior again after training"
             )
 
+    def check_layers(self) -> None:
+        """Refuse a network some of whose layers were frozen or thawed since the fit."""
+        now = {variable.path for variable in self.model.trainable_variables}
+        if changed := sorted(now.symmetric_difference(self.parameters.names)):
+            raise InputError(
+                "posterior: expected the trainable weights of the fit, but layers were frozen or "
+                f"thawed since, with {', '.join(changed)}; set `trainable` as it was"
+            )
+
     def inverse_hessian_product(self, v: np.ndarray) -> np.ndarray:
         """Return P⁻¹ v for v of shape (P,) or (P, m), in float64.
 
@@ -324,14 +334,14 @@ class Posterior(ABC):
 
     def _check_prior(self, value: float | Mapping[str, float]) -> float | dict[str, float]:
         if not isinstance(value, Mapping):
-            return _not_negative(value, "prior precision")
+            return not_negative(value, "prior precision")
         if set(value) != set(self.layers):
             raise InputError(
                 f"prior precision: expected one value for each of the layers "
                 f"{', '.join(self.layers)}, got {', '.join(map(str, value)) or 'none'}"
             )
         return {
-            layer: _not_negative(value[layer], f"prior precision of {layer!r}")
+            layer: not_negative(value[layer], f"prior precision of {layer!r}")
             for layer in self.layers
         }
 
@@ -351,13 +361,3 @@ def with_record(posterior: Posterior, started: float) -> Posterior:
         started=started,
     )
     return posterior
-
-
-def _not_negative(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not (np.isfinite(number) and number >= 0):
-        raise InputError(f"{what}: expected a number of at least 0, got {value!r}; correct it")
-    return number

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from starstack.curvature.options import whole_number
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,10 +31,7 @@ def check_rows(model: "keras.Model", x: Any, batch_size: int = 256) -> None:
         If the shape is another one, there is no row, a number is not finite, or no row is to be
         read at once.
     """
-    if batch_size < 1:
-        raise InputError(
-            f"batch_size: expected a whole number of at least 1, got {batch_size!r}; correct it"
-        )
+    whole_number(batch_size, "batch_size")
     shape, inputs = np.shape(x), getattr(model, "inputs", None)
     expected = tuple(inputs[0].shape[1:]) if inputs else shape[1:]
     fits = len(shape) == 1 + len(expected) and all(

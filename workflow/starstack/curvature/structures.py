@@ -95,8 +95,11 @@ def laplace(
         The rows it was trained on, with their targets: also (X, y) or (X, y, sample_weight).
     structure : str
         A key of `STRUCTURES`.
-    loss : str or keras.losses.Loss
-        Squared error or a cross-entropy; see `starstack.curvature.likelihood`.
+    loss : str, keras.losses.Loss or callable
+        Squared error or a cross-entropy, as Keras names it, an instance or Keras's function. A
+        name, and ``from_logits=False``, say that the outputs are probabilities, and the network
+        must end in the sigmoid or softmax that makes them; of a network that ends in logits give
+        an instance with ``from_logits=True``. Label smoothing is read.
     noise : array_like of shape (k,) or float, optional
         σ of each output in the units of the model's outputs; that of the residuals by default.
     prior_precision : float or mapping of str to float
@@ -117,7 +120,8 @@ def laplace(
     Raises
     ------
     InputError
-        If there is no such structure, it cannot be made for this network, or has no such option.
+        If there is no such structure, it cannot be made for this network, has no such option, or
+        the outputs are not what the loss is taken of.
 
     Examples
     --------

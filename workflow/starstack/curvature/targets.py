@@ -8,6 +8,23 @@ from starstack.errors import InputError
 SHARES_ROUNDING = 1e-3
 
 
+def finite_targets(y: np.ndarray) -> np.ndarray:
+    """Return targets as they are.
+
+    Raises
+    ------
+    InputError
+        If one is NaN or infinite.
+    """
+    y = np.asarray(y)
+    if not np.isfinite(np.asarray(y, dtype=np.float64)).all():
+        raise InputError(
+            "targets: expected finite numbers, got NaN or infinity; correct these rows or leave "
+            "them out"
+        )
+    return y
+
+
 def values_by_row(y: np.ndarray, n_outputs: int) -> np.ndarray:
     """Return one number for each row and output, float64 of shape (n, n_outputs).
 
