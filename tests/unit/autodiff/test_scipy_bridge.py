@@ -295,7 +295,7 @@ def test_trust_krylov_keeps_what_it_reached_where_scipy_divides_zero_by_zero(cap
     """
     model, data, gradient = logistic()
     stopped = []
-    for seed in range(20):
+    for seed in range(12):
         x0 = np.random.default_rng(seed).normal(size=3)
         result = minimize(
             model, "binary_crossentropy", data, "trust-krylov", x0=x0, tol=1e-10, jit_compile=False
@@ -307,7 +307,7 @@ def test_trust_krylov_keeps_what_it_reached_where_scipy_divides_zero_by_zero(cap
             assert f"The largest slope is {slope}; {REMEDIES[result.status]}." in result.message
             assert result.message in caplog.text
             stopped.append(result)
-    assert len(stopped) > 10
+    assert len(stopped) > 6
 
 
 @pytest.mark.parametrize("method", METHODS)
