@@ -221,6 +221,13 @@ def test_other_layers_can_be_left_out():
         np.testing.assert_allclose(found[..., part], expected[..., part], atol=1e-12)
 
 
+@pytest.mark.parametrize("given", [["memory"], "memory", 1])
+def test_layers_are_not_left_out_by_name(given):
+    model = sequential((5, 2), layers.LSTM(3, name="memory"), layers.Dense(2))
+    with pytest.raises(InputError, match="leave_out: expected True or False, got"):
+        FactorFunction(model, leave_out=given)
+
+
 def test_a_network_without_such_a_layer_is_refused():
     model = sequential((5, 2), layers.LSTM(3))
     with pytest.raises(InputError, match="at least one Dense"):

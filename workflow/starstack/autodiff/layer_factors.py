@@ -228,6 +228,11 @@ def weight_layers(
     model: "keras.Model", *, only: Sequence[str] | None = None, leave_out: bool = False
 ) -> tuple[WeightLayer, ...]:
     """List the layers whose Jacobian has two factors; see `FactorFunction`."""
+    if not isinstance(leave_out, bool):
+        raise InputError(
+            f"leave_out: expected True or False, got {leave_out!r}; to hold certain layers fixed, "
+            "set their `trainable` to False"
+        )
     flat, by_id = FlatParameters(model), {}
     for layer in leaf_layers(model):
         for variable in layer.trainable_variables:

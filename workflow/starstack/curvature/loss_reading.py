@@ -138,8 +138,9 @@ def check_link(model: "keras.Model", x: np.ndarray, reading: LossReading) -> Non
         believed = "look like" if reading.from_logits is None else "are, by from_logits=False,"
         raise InputError(
             f"loss: the outputs of model {model.name!r} {believed} probabilities, whose logits are "
-            f"not found, as its last operation is no {link}; let it end in one (Flatten and "
-            "Reshape go before it), or, if its outputs are logits, give a loss of from_logits=True"
+            f"not found, as its last operation is no {link} of Keras; let it end in one (Flatten "
+            "and Reshape go before it), or, if its outputs are logits, give a loss of "
+            "from_logits=True"
         )
     made = probabilities(_by_row(logits))
     if not np.allclose(found, made, rtol=0, atol=ROUNDING, equal_nan=True):

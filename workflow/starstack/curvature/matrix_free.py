@@ -54,7 +54,7 @@ class MatrixFreePosterior(Posterior):
     model, likelihood, **options
         As for `Posterior`.
     data : Batches
-        The rows, gone over for each product.
+        The rows, gone over for each product, and therefore to be left as they are.
     matrix : str
         ``"gauss_newton"`` or ``"hessian"``.
     shift : float
