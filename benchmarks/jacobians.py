@@ -1,23 +1,27 @@
 """Input Jacobians and propagated noise of the dense network of stellar labels, per second.
 
-    python benchmarks/jacobians.py                 about two minutes on two cores
-    python benchmarks/jacobians.py --full          more turns
+    python benchmarks/jacobians.py                 about three minutes on two cores
+    python benchmarks/jacobians.py --full          about half an hour: ten starts of all processes
 
 Each method is a process of its own on the same cores. All processes stay alive and take turns in
-random order, a batch each, so that what else runs on the machine falls on all of them alike; ratios
-are medians of the ratios within a turn. Beside them stand the same ratios of processor time, which
-a disturbance moves less, and the rate that the measured peak of matrix products would allow for the
+random order, so that what else runs on the machine falls on all of them alike; a turn is four
+batches, one after another as in a stream of spectra. The ratios of a start are medians of the
+ratios within a turn. One process is faster than another of the same program by some 4 %, for as
+long as it lives; differences smaller than that need several starts, whose ratios are averaged and
+given with the standard error. Beside them stand the same ratios of processor time, which a
+disturbance moves less, and the rate that the measured peak of matrix products would allow for the
 arithmetic of one forward and three backward passes.
 PyTorch and JAX are no dependencies of starstack; ``--python`` names an interpreter that has them.
 """
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -34,12 +38,15 @@ from parts.label_network import (
 )
 
 BATCH = 256
+# Of a turn, back to back.
+BATCHES = 4
 # Products of one row: each multiplication and each addition counts.
 FORWARD = sum(2 * before * after for before, after in pairwise(WIDTHS))
 FIRST_LAYER = 2 * WIDTHS[0] * WIDTHS[1]
 # The Gram matrix of the first layer is symmetric; half of it is multiplied.
 GRAM = FORWARD + LABELS * (FORWARD - FIRST_LAYER + UNITS[0] ** 2)
 JACOBIAN = FORWARD + LABELS * FORWARD
+PRODUCT = LABELS * FIRST_LAYER
 
 # In seconds, between turns, which are in random order: threads of OpenBLAS and OpenMP spin a while
 # after their work is done, and took a tenth of the rate of whichever method was next.
@@ -89,15 +96,15 @@ def forward() -> Run:
 def noise_by_rows() -> Run:
     from starstack.autodiff.propagation import NoisePropagation
 
-    noise, x = NoisePropagation(keras_model()), rows()
-    variance = np.full((BATCH, PIXELS), 1e-4, dtype=np.float32)
+    noise, x = NoisePropagation(keras_model()), np.tile(rows(), (BATCHES, 1))
+    variance = np.full(x.shape, 1e-4, dtype=np.float32)
     return lambda: noise.by_rows(x, variance)
 
 
 def noise_by_gram() -> Run:
     from starstack.autodiff.propagation import NoisePropagation
 
-    noise, x = NoisePropagation(keras_model()), rows()
+    noise, x = NoisePropagation(keras_model()), np.tile(rows(), (BATCHES, 1))
     gram = noise.gram(np.full(PIXELS, 1e-4, dtype=np.float32))
     return lambda: noise.by_gram(x, gram)
 
@@ -143,25 +150,36 @@ def jax_jacrev() -> Run:
     return lambda: function(x, theta).block_until_ready()
 
 
-# What it is called, the package that it needs, how it is made, and its arithmetic per row.
-METHODS: dict[str, tuple[str, str, Callable[[], Run], int]] = {
-    "tf": ("product of matrices, TF", "tensorflow", products_tensorflow, LABELS * FIRST_LAYER),
-    "numpy": ("product of matrices, NumPy", "numpy", products_numpy, LABELS * FIRST_LAYER),
-    "ours": ("starstack", "tensorflow", ours, JACOBIAN),
-    "graph": ("batch_jacobian", "tensorflow", lambda: batch_jacobian(True, False), JACOBIAN),
-    "jit": ("batch_jacobian, XLA", "tensorflow", lambda: batch_jacobian(True, True), JACOBIAN),
-    "eager": (
-        "batch_jacobian, eager",
-        "tensorflow",
-        lambda: batch_jacobian(False, False),
-        JACOBIAN,
+@dataclass(frozen=True)
+class Method:
+    """What is timed: its title, the package that it needs, how it is made, arithmetic per row."""
+
+    title: str
+    package: str
+    make: Callable[[], Run]
+    flop: int
+    batches_per_run: int = 1
+
+
+# fmt: off
+METHODS = {
+    "tf": Method("product of matrices, TF", "tensorflow", products_tensorflow, PRODUCT),
+    "numpy": Method("product of matrices, NumPy", "numpy", products_numpy, PRODUCT),
+    "ours": Method("starstack", "tensorflow", ours, JACOBIAN),
+    "graph": Method("batch_jacobian", "tensorflow", partial(batch_jacobian, True, False), JACOBIAN),
+    "jit": Method(
+        "batch_jacobian, XLA", "tensorflow", partial(batch_jacobian, True, True), JACOBIAN
     ),
-    "torch": ("torch vmap(jacrev)", "torch", torch_jacrev, JACOBIAN),
-    "jax": ("JAX vmap(jacrev)", "jax", jax_jacrev, JACOBIAN),
-    "forward": ("forward pass", "tensorflow", forward, FORWARD),
-    "rows": ("noise by rows", "tensorflow", noise_by_rows, JACOBIAN),
-    "gram": ("noise by Gram matrix", "tensorflow", noise_by_gram, GRAM),
+    "eager": Method(
+        "batch_jacobian, eager", "tensorflow", partial(batch_jacobian, False, False), JACOBIAN
+    ),
+    "torch": Method("torch vmap(jacrev)", "torch", torch_jacrev, JACOBIAN),
+    "jax": Method("JAX vmap(jacrev)", "jax", jax_jacrev, JACOBIAN),
+    "forward": Method("forward pass", "tensorflow", forward, FORWARD),
+    "rows": Method("noise by rows", "tensorflow", noise_by_rows, JACOBIAN, BATCHES),
+    "gram": Method("noise by Gram matrix", "tensorflow", noise_by_gram, GRAM, BATCHES),
 }
+# fmt: on
 PEAKS, OTHERS = ("tf", "numpy"), ("graph", "jit", "eager", "torch", "jax")
 
 
@@ -191,98 +209,129 @@ class Worker:
 
 
 def measure(name: str) -> None:
-    run = METHODS[name][2]()
+    method = METHODS[name]
+    run, times = method.make(), BATCHES // method.batches_per_run
     for _ in range(3):
         run()
     for _ in sys.stdin:
         started, cpu = time.perf_counter(), time.process_time()
-        run()
+        for _ in range(times):
+            run()
         print(time.perf_counter() - started, time.process_time() - cpu, flush=True)
 
 
-def verdict(what: str, ratio: float, least: float, processor: float | None = None) -> None:
-    also = "" if processor is None else f"; of the processor {processor:.2f}"
-    answer = "yes" if ratio >= least else "NO"
-    print(f"  {what:46} {ratio:5.2f}  (at least {least}): {answer}{also}")
+# Seconds of the clock and of the processor of each turn, by method.
+Turns = dict[str, np.ndarray]
 
 
-def ratio(one: list[float], other: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(one, other, strict=True))
-
-
-def beyond(one: list[float], other: list[float]) -> list[float]:
-    return [a - b for a, b in zip(one, other, strict=True)]
-
-
-def main(python: str, turns: int) -> None:
-    seconds: dict[str, list[float]] = {}
-    processor: dict[str, list[float]] = {}
+def take_turns(python: str, names: list[str], turns: int) -> Turns:
+    """Start one process per method, and return times of shape (turns, 2) of each."""
     workers = {}
-    for name, (title, package, _, _) in METHODS.items():
-        interpreter = python if package in ("torch", "jax") else sys.executable
-        if has(interpreter, package):
+    for name in names:
+        method = METHODS[name]
+        interpreter = python if method.package in ("torch", "jax") else sys.executable
+        if has(interpreter, method.package):
             workers[name] = Worker(name, interpreter)
-            seconds[name], processor[name] = [], []
-        else:
-            print(f"{title} is skipped: not installed")
-    rng = np.random.default_rng(0)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
+    rng = np.random.default_rng()
     for _ in range(turns):
         for name in rng.permutation(list(workers)):
-            clock, cpu = workers[name].turn()
-            seconds[name].append(clock)
-            processor[name].append(cpu)
+            found[name].append(workers[name].turn())
             time.sleep(PAUSE)
     for worker in workers.values():
         worker.process.terminate()
+        worker.process.wait()
+    return {name: np.array(times) for name, times in found.items()}
 
-    # Rate of arithmetic of each turn; the peak is that of the faster library in the same turn.
-    rate = {n: [BATCH * METHODS[n][3] / s for s in found] for n, found in seconds.items()}
-    peak = [max(values) for values in zip(*(rate[n] for n in PEAKS), strict=True)]
-    print(f"{'-'.join(map(str, WIDTHS))}, batch {BATCH}, {turns} turns of each")
+
+def against_peak(times: Turns) -> np.ndarray:
+    """Return the ratios of our rate of arithmetic to the faster library's of the same turn."""
+    peak = np.max([METHODS[name].flop / times[name] for name in PEAKS], axis=0)
+    return np.median(METHODS["ours"].flop / times["ours"] / peak, axis=0)
+
+
+def against(other: str, times: Turns) -> np.ndarray:
+    return np.median(times[other] / times["ours"], axis=0)
+
+
+def gram_gain(times: Turns) -> np.ndarray:
+    return np.median(times["rows"] / times["gram"], axis=0)
+
+
+def gram_gain_beyond(times: Turns) -> np.ndarray:
+    forward = times["forward"]
+    return np.median((times["rows"] - forward) / (times["gram"] - forward), axis=0)
+
+
+def show(
+    what: str, starts: list[Turns], ratio: Callable[[Turns], np.ndarray], least: float | None = None
+) -> None:
+    """Print a ratio by the clock and of the processor, averaged over starts on a logarithm."""
+    logarithms = np.log([ratio(times) for times in starts])
+    mean = np.exp(logarithms.mean(axis=0))
+    error = np.full(2, np.nan)
+    if len(starts) > 1:
+        error = mean * logarithms.std(axis=0, ddof=1) / np.sqrt(len(starts))
+    clock, cpu = (
+        f"{m:.2f}" if np.isnan(e) else f"{m:.3f} ± {e:.3f}"
+        for m, e in zip(mean, error, strict=True)
+    )
+    asked = ""
+    if least is not None:
+        asked = f"  (at least {least}): {'yes' if mean[0] >= least else 'NO'}"
+    print(f"  {what:42} {clock}{asked}; of the processor {cpu}")
+
+
+def main(python: str, names: list[str], turns: int, restarts: int) -> None:
+    starts = []
+    for number in range(restarts):
+        starts.append(take_turns(python, names, turns))
+        print(f"start {number + 1} of {restarts} is done", file=sys.stderr)
+    for name in set(names) - set(starts[0]):
+        print(f"{METHODS[name].title} is skipped: not installed")
+    names = list(starts[0])
+
+    clock = {name: np.concatenate([times[name][:, 0] for times in starts]) for name in names}
+    network = "-".join(map(str, WIDTHS))
+    print(f"{network}, batch {BATCH}, {restarts} starts of {turns} turns of {BATCHES} batches")
     print(
         f"one row: forward {FORWARD / 1e6:.1f} MFLOP, Jacobian {JACOBIAN / 1e6:.1f}, noise by "
         f"the Gram matrix {GRAM / 1e6:.1f}"
     )
-    print(f"{'':28} rows/s: median  best   GFLOP/s: median  best   of the peak")
-    for name, found in seconds.items():
-        shares = statistics.median(r / p for r, p in zip(rate[name], peak, strict=True))
+    print(f"{'':28} rows/s: median  best   GFLOP/s: median  best")
+    for name, seconds in clock.items():
+        rates = BATCHES * BATCH / np.median(seconds), BATCHES * BATCH / seconds.min()
+        flop = METHODS[name].flop / 1e9
         print(
-            f"  {METHODS[name][0]:28} {BATCH / statistics.median(found):10.0f} "
-            f"{BATCH / min(found):6.0f} {statistics.median(rate[name]) / 1e9:16.0f} "
-            f"{max(rate[name]) / 1e9:6.0f} {shares:11.2f}"
+            f"  {METHODS[name].title:28} {rates[0]:10.0f} {rates[1]:6.0f} "
+            f"{rates[0] * flop:16.0f} {rates[1] * flop:6.0f}"
         )
-    allowed = statistics.median(peak) / JACOBIAN
-    print(
-        f"  the peak allows {allowed:.0f} Jacobians per second (median), "
-        f"{max(peak) / JACOBIAN:.0f} (best)"
-    )
-    share = statistics.median(r / p for r, p in zip(rate["ours"], peak, strict=True))
-    verdict("starstack / rate that the peak allows", share, 0.9)
-    verdict("the same, best turns", max(rate["ours"]) / max(peak), 0.9)
+    peak = max(BATCHES * BATCH / np.median(clock[name]) * METHODS[name].flop for name in PEAKS)
+    print(f"  the peak allows {peak / JACOBIAN:.0f} Jacobians per second")
+    print("ratios of rates")
+    show("starstack / what the peak allows", starts, against_peak, 0.9)
     for name in OTHERS:
-        if name in seconds:
-            both = [ratio(times[name], times["ours"]) for times in (seconds, processor)]
-            verdict(f"starstack / {METHODS[name][0]}", both[0], 1.0, both[1])
-    both = [ratio(times["rows"], times["gram"]) for times in (seconds, processor)]
-    also = f"; of the processor {both[1]:.2f}"
-    print(f"  noise by Gram matrix / by rows: {both[0]:.2f}{also}")
-    more = [
-        ratio(beyond(times["rows"], times["forward"]), beyond(times["gram"], times["forward"]))
-        for times in (seconds, processor)
-    ]
-    verdict("the same beyond the forward pass", more[0], 3.0, more[1])
+        if name in names:
+            show(f"starstack / {METHODS[name].title}", starts, partial(against, name), 1.0)
+    show("noise by Gram matrix / by rows", starts, gram_gain)
+    show("the same beyond the forward pass", starts, gram_gain_beyond, 3.0)
     without = (JACOBIAN - FORWARD) / (GRAM - FORWARD)
     print(f"  (arithmetic allows {JACOBIAN / GRAM:.2f}, and {without:.2f} beyond the forward pass)")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="60 turns instead of 15")
-    parser.add_argument("--turns", type=int, help="so many turns")
+    parser.add_argument("--full", action="store_true", help="10 starts of all processes")
+    parser.add_argument("--turns", type=int, help="so many turns of each method per start")
+    parser.add_argument("--starts", type=int, help="start all processes so many times")
     parser.add_argument("--python", default=sys.executable, help="interpreter with torch, jax")
+    parser.add_argument("--without", help=f"of {','.join(OTHERS)}: leave these out")
     parser.add_argument("--measure", choices=METHODS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         measure(arguments.measure)
     else:
-        main(arguments.python, arguments.turns or (60 if arguments.full else 15))
+        turns, starts = (6, 10) if arguments.full else (6, 1)
+        left_out = (arguments.without or "").split(",")
+        names = [name for name in METHODS if name not in left_out]
+        main(arguments.python, names, arguments.turns or turns, arguments.starts or starts)
