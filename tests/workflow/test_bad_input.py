@@ -2,6 +2,8 @@
 
 What the config alone shows is refused while the workflow is read; what only the data show, in the
 job that reads them, before it writes. Each case says what was changed and what the line must hold.
+The lines are those of the functions that the jobs call; what jobs make of them is seen in a run
+with cases of every rule that refuses.
 """
 
 import copy
@@ -11,10 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from sklearn.base import clone
 
 from starstack.config.check import check_models
 from starstack.config.validation import validate_config
+from starstack.data.sources import load_dataset
 from starstack.errors import InputError
+from starstack.models.specs import build_estimator, check_columns
+from starstack.splits.splitters import make_split, read_split
+from starstack.stacking.fold_predictions import fit_folds
 
 CLASSES = [f"{'ab'[i % 2]}" for i in range(24)]
 
@@ -144,6 +151,10 @@ IN_DATA = [
     ("no features", STUDY, "id,y\nstar-1,a\nstar-2,b\n", ["feature"]),
     ("non-numeric column", STUDY, table(x1=replaced(X1, 8, "red")), ["x1", "'red'", "star-8"]),
     ("missing target column", study(data__target="yy"), table(), ["'yy'", "y"]),
+]
+
+# What the data show once a model is fitted to them.
+IN_FITS = [
     (
         "constant column under a model that cannot take it",
         study(
@@ -197,14 +208,14 @@ IN_SPLIT = [
         SPLIT.replace("star-2,", "moon-2,"),
         ["star-2", "missing"],
     ),
-    (
-        "other folds than the config says",
-        study(split__file="split.csv", split__n_folds=4),
-        table(),
-        SPLIT,
-        ["4", "3", "n_folds"],
-    ),
 ]
+OTHER_FOLDS = (
+    "other folds than the config says",
+    study(split__file="split.csv", split__n_folds=4),
+    table(),
+    SPLIT,
+    ["4", "3", "n_folds"],
+)
 
 # Steps before the one that refuses may write; that one, and all after it, may not.
 BEFORE = {
@@ -244,7 +255,46 @@ def test_a_good_study_passes(check):
     check(STUDY)
 
 
-@pytest.mark.parametrize(("name", "entry", "texts"), [IN_CONFIG[0], IN_CONFIG[9], IN_MODELS[0]])
+SHOWN = [*((*case[:3], SPLIT, case[3]) for case in IN_DATA + IN_FITS), *IN_SPLIT]
+
+
+def load_divide_and_fit(stars):
+    """Call what the jobs call, up to the fits of the base models."""
+    dataset = load_dataset("stars", stars["task"], stars["data"], divided=True)
+    names = ("row_id", "y", "task", "group", "time", "classes")
+    rows = {name: getattr(dataset, name) for name in names}
+    options = dict(stars["split"])
+    file = options.pop("file")
+    split = read_split(file, **rows) if file else make_split(**rows, **options, seed=0)
+    for name, entry in stars["base_models"].items():
+        given = {key: entry[key] for key in ("class", "params", "columns") if key in entry}
+        check_columns(given, dataset.feature_names, where=name)
+        model = build_estimator(given, seed=0, allowed_packages=["sklearn"], where=name)
+        fit_folds(dataset, split, ["1", "refit"], lambda _, model=model: clone(model), where=name)
+
+
+@pytest.mark.parametrize(
+    ("entry", "content", "split", "texts"),
+    [case[1:] for case in SHOWN],
+    ids=[case[0] for case in SHOWN],
+)
+def test_what_the_data_show_is_one_clear_line(
+    tmp_path, monkeypatch, repository, entry, content, split, texts
+):
+    monkeypatch.chdir(tmp_path)
+    Path("stars.csv").write_text(content)
+    Path("split.csv").write_text(split)
+    schema = repository / "workflow/schemas/config.schema.yaml"
+    stars = validate_config({"studies": {"stars": entry}}, schema)["studies"]["stars"]
+    with pytest.raises(InputError) as caught:
+        load_divide_and_fit(stars)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(text in message for text in texts), message
+
+
+# One that Snakemake finds while it reads the config, and one that it finds before the first job.
+@pytest.mark.parametrize(("name", "entry", "texts"), [IN_CONFIG[0], IN_MODELS[0]])
 def test_no_job_starts_on_a_bad_config(make_project, name, entry, texts):
     project = make_project({"studies": {"stars": entry}})
     (project.folder / "stars.csv").write_text(table())
@@ -255,14 +305,26 @@ def test_no_job_starts_on_a_bad_config(make_project, name, entry, texts):
     assert not (project.folder / "results").exists()
 
 
+def test_a_key_that_stands_twice_in_a_file_of_the_command_line(make_project):
+    project = make_project({"studies": {"stars": STUDY}})
+    (project.folder / "stars.csv").write_text(table())
+    (project.folder / "mine.yaml").write_text("seed: 1\nonly: []\nseed: 2\n")
+    result = project.run("--dry-run", "--configfile", "mine.yaml", check=False)
+    assert result.returncode != 0, result.stdout
+    assert "mine.yaml: expected each key once; 'seed' stands in line 1 and in" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
 class Refused(NamedTuple):
-    """A run of one study per case, each of which has bad data."""
+    """A run of one study per case, each of which has bad data; the refusals of every rule."""
 
     folder: Path
     result: subprocess.CompletedProcess
 
 
-IN_JOBS = [*((*case[:3], SPLIT, case[3]) for case in IN_DATA), *IN_SPLIT]
+# Two of loading, one of dividing, one of fitting; a split file of other folds is found by the job.
+OF_EVERY_RULE = ("NaN in X", "empty file", "fewer members than folds", "more neighbours than rows")
+IN_JOBS = [*(case for case in SHOWN if case[0] in OF_EVERY_RULE), OTHER_FOLDS]
 
 
 def study_name(case: str) -> str:
@@ -289,7 +351,7 @@ def refused(tmp_path_factory, project_class):
 @pytest.mark.parametrize(
     ("name", "texts"), [(case[0], case[-1]) for case in IN_JOBS], ids=[case[0] for case in IN_JOBS]
 )
-def test_what_the_data_show_is_one_clear_line(refused, name, texts):
+def test_what_a_job_refuses_is_one_line_and_nothing_is_left(refused, name, texts):
     results = refused.folder / "results" / study_name(name)
     logs = [path.read_text() for path in (results / "logs").glob("*.log")]
     errors = [line for log in logs for line in log.splitlines() if " ERROR " in line]

@@ -9,14 +9,12 @@ import time
 
 import numpy as np
 import pytest
-import yaml
 
 NOTHING = "Nothing to be done"
-# What comes of all fits.
+# What comes of all fits of a study.
 STACKS = (
     "results/small-classes/meta_learners/logistic.h5",
     "results/small-classes/meta_learners/in-sample.h5",
-    "results/small-values/meta_learners/convex.h5",
 )
 
 
@@ -29,13 +27,12 @@ def rules_to_run(project) -> set[str]:
     return set(re.split(r"[,\s]+", changed.group(1).strip())) if changed else set()
 
 
-def test_copy_with_new_time_stamps_reruns_nothing(finished):
-    assert NOTHING in finished.run("--dry-run").stdout
-
-
-def test_touch_reruns_nothing(finished):
+def test_new_time_stamps_and_another_allowed_package_rerun_nothing(finished, small_config):
+    """Of a copy all files are as new as its making; those of the workflow are touched once more."""
     for path in (finished.folder / "workflow").rglob("*.*"):
         os.utime(path)
+    small_config["allowed_packages"] = ["sklearn", "starstack", "elsewhere"]
+    finished.configure(small_config)
     assert NOTHING in finished.run().stdout
 
 
@@ -82,7 +79,7 @@ def test_new_model_fits_only_itself(finished, small_config):
         "params": {"max_depth": 1},
         "job": "per_model",
     }
-    (finished.folder / "config.yaml").write_text(yaml.safe_dump(small_config, sort_keys=False))
+    finished.configure(small_config)
     text = finished.run("--dry-run").stdout
     assert re.search(r"^fit_base +1$", text, re.MULTILINE), text
     assert not re.search(r"^(load_data|split) ", text, re.MULTILINE), text
@@ -129,7 +126,7 @@ def test_second_working_folder_takes_fits_from_the_cache(cached, make_project):
         return [p.read_text() for p in (project.folder / "results").glob("*/logs/fit_*")]
 
     # A job writes its log from the start; where outputs come from the cache, the log stays empty.
-    assert len(logs(first)) == len(logs(second)) == 10
+    assert len(logs(first)) == len(logs(second)) == 7
     assert all(logs(first))
     assert not any(logs(second))
     assert first.files() == second.files()
@@ -156,9 +153,11 @@ def test_cache_knows_another_seed_and_another_parameter(cached, make_project, sm
 def test_killed_runs_end_in_the_bytes_of_an_undisturbed_one(small_files, finished, tmp_path):
     """SIGKILL ten times at random moments, of Snakemake alone or with its jobs; then run again.
 
-    All results but times and logs are compared, with those of a run in another folder.
+    All results but times and logs are compared, with those of a run in another folder. Figures and
+    tables are left out: their scripts write as the others do, ``with job(snakemake)``.
     """
     project, output = finished, tmp_path / "output.txt"
+    target = "results/small-classes/evaluation/scores.csv"
     study = project.folder / "results/small-classes"
     shutil.rmtree(study)
     rng = np.random.default_rng(20)
@@ -166,7 +165,7 @@ def test_killed_runs_end_in_the_bytes_of_an_undisturbed_one(small_files, finishe
     while killed < 10:
         with output.open("w") as stream:
             process = subprocess.Popen(
-                project.command(),
+                project.command(target),
                 cwd=project.folder,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -187,9 +186,11 @@ def test_killed_runs_end_in_the_bytes_of_an_undisturbed_one(small_files, finishe
             process.kill()
         process.wait()
         killed += 1
-    project.run()
-    expected, found = small_files, project.files()
-    assert len(expected) > 30
+    project.run(target)
+    later = ("small-classes/figures/", "small-classes/tables/")
+    expected = {name: held for name, held in small_files.items() if not name.startswith(later)}
+    found = project.files()
+    assert sum(name.startswith("small-classes/") for name in expected) > 25
     assert found.keys() == expected.keys()
     assert [name for name in expected if expected[name] != found[name]] == []
 
@@ -231,12 +232,6 @@ def test_job_that_outlives_its_run_writes_nothing(make_project, small_config):
     project.configure(small_config)
     project.run(target)
     assert (project.folder / target).exists()
-
-
-def test_allowing_a_package_refits_nothing(finished, small_config):
-    small_config["allowed_packages"] = ["sklearn", "starstack", "elsewhere"]
-    (finished.folder / "config.yaml").write_text(yaml.safe_dump(small_config, sort_keys=False))
-    assert NOTHING in finished.run("--dry-run").stdout
 
 
 def test_two_runs_in_one_folder_are_kept_apart(make_project):

@@ -5,12 +5,18 @@ Also ``snakemake baselines``: what error budgets are compared with, and with whi
 
 import csv
 import json
+import re
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
+from starstack.data.store import open_dataset
+from starstack.errors import InputError
 from starstack.uncertainty.baseline_rows import read_baseline
 from starstack.uncertainty.budget import load_budget
+from starstack.uncertainty.noise_of_rows import read_covariances
 
 CONFIG = {
     "seed": 5,
@@ -45,7 +51,7 @@ CONFIG = {
                         "recalibration_bins": 1,
                         "spectrum_rows": 64,
                         "spectrum_steps": 10,
-                        "cramer_rao_rows": 40,
+                        "cramer_rao_rows": 20,
                     },
                 }
             },
@@ -58,6 +64,7 @@ TARGETS = (
     f"{RESULTS}/tables/curvature.csv",
     f"{RESULTS}/figures/coverage.dense.pdf",
     f"{RESULTS}/figures/error_budget.dense.pdf",
+    f"{RESULTS}/evaluation/predictions.csv",
 )
 DENSE = f"{RESULTS}/networks/dense"
 BASELINES = ("ensemble", "dropout", "variance")
@@ -181,7 +188,75 @@ def test_baselines_are_no_part_of_the_default_run(project):
     assert not rules & {"train_baseline", "calibrate_baselines"}
 
 
-def test_a_table_without_noise_and_without_a_stack_gets_error_bars(make_project):
+def held_out_rows(folder, results):
+    """Give the test rows of a finished study as a data frame, with errors and S/N if there are."""
+    split = pd.read_csv(folder / results / "split.csv", dtype=str)
+    with open_dataset(folder / results / "data.h5") as data:
+        at = np.flatnonzero((split["set"] == "test").to_numpy())
+        frame = pd.DataFrame(data.X[at], data.row_id[at], list(data.feature_names))
+        error = None if data.X_error is None else data.X_error[at]
+        return frame, error, data.row_values.get("snr", np.zeros(data.n_rows))[at]
+
+
+def run_page(repository, number, known=None, **names):
+    """Run one of the examples of docs/predicting.md with other names in it; give what it leaves."""
+    text = (repository / "docs/predicting.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number]
+    for old, new in names.items():
+        assert f'"{old}' in code.replace("results/", "")
+        code = re.sub(rf'(?<=["/]){old}(?=["/])', new, code)
+    namespace = dict(known or {})
+    exec(compile(code, "docs/predicting.md", "exec"), namespace)
+    return namespace
+
+
+def assert_as_in(folder, results, estimator, predicted):
+    """Compare with evaluation/predictions.csv: the same rows, outputs and numbers."""
+    table = pd.read_csv(folder / results / "evaluation/predictions.csv", dtype={"row_id": str})
+    expected = table[table["estimator"] == estimator]
+    assert predicted.index.tolist() == expected["row_id"].drop_duplicates().tolist()
+    assert predicted.columns.tolist() == expected["output"].drop_duplicates().tolist()
+    np.testing.assert_allclose(predicted.to_numpy().ravel(), expected["predicted"], rtol=1e-6)
+
+
+def assert_as_in_budget(folder, stem, budget, only=None):
+    """Compare an error budget of new rows with that of the study, column by column."""
+    expected = pd.read_csv(folder / f"{stem}.budget.csv", dtype={"row_id": str})
+    numbers = [name for name, kind in budget.dtypes.items() if kind.kind == "f"]
+    assert {"weights", "intrinsic", "half_width_68", "half_width_95"} < set(numbers)
+    for name in only or numbers:
+        np.testing.assert_allclose(budget[name], expected[name], rtol=1e-6, err_msg=name)
+
+
+def test_the_page_on_new_rows_predicts_the_test_rows_again(project, repository, monkeypatch):
+    frame, error, snr = held_out_rows(project.folder, RESULTS)
+    monkeypatch.chdir(project.folder)
+    (project.folder / "data").mkdir()
+    frame.to_csv("data/new_stars.csv", index_label="id")
+    with h5py.File("data/new_spectra.h5", "w") as file:
+        file["flux"], file["error"], file["snr"] = frame.to_numpy(), error, snr
+    found = run_page(repository, 0, stars="small-spectra", convex="ridge-stack")["predicted"]
+    found.index = found.index.astype(str)
+    assert_as_in(project.folder, RESULTS, "ridge-stack", found)
+
+    page = run_page(repository, 2, spectra="small-spectra")
+    budget, bars = page["budget"], page["bars"]
+    known = read_covariances(f"{DENSE}.noise.h5").of(frame.index.to_numpy(dtype=str))
+    # Two draws for a row, and 60 components in the place of 20.
+    drawn, stored = (np.diagonal(each, axis1=1, axis2=2) for each in (page["noise"], known.noise))
+    np.testing.assert_allclose(np.median(drawn / stored, axis=0), 1, atol=0.15)
+    free = ("predicted", "snr", "weights", "intrinsic")
+    assert_as_in_budget(project.folder, f"{DENSE}.kfac", budget, only=free)
+    again = bars.predict(frame, noise=known.noise, snr=snr)
+    assert_as_in_budget(project.folder, f"{DENSE}.kfac", again)
+    wide = again.pivot(index="row_id", columns="output", values="predicted")
+    wide = wide.loc[frame.index, list(bars.network.target_names)]
+    assert_as_in(project.folder, RESULTS, "dense", wide)
+
+
+def test_a_table_without_noise_and_without_a_stack_gets_error_bars(
+    make_project, repository, monkeypatch
+):
     """Neither S/N nor pixel errors nor a stack: their parts are left out, not failed over."""
     project = make_project(
         {
@@ -205,7 +280,7 @@ def test_a_table_without_noise_and_without_a_stack_gets_error_bars(make_project)
                             "build_params": {"units": [2]},
                             "training": {"epochs": 8, "batch_size": 32, "validation_fraction": 0.5},
                             "uncertainty": {
-                                "structures": ["last_layer", "cg"],
+                                "structures": ["cg"],
                                 "recalibration": "gaussian",
                                 "recalibration_bins": 1,
                             },
@@ -218,8 +293,14 @@ def test_a_table_without_noise_and_without_a_stack_gets_error_bars(make_project)
     project.run("results/plain/evaluation/calibration.csv")
     table = rows(project, "results/plain/evaluation/calibration.csv")
     methods = {r["method"] for r in table}
-    assert {"last_layer", "cg"} <= methods and "CV+" not in methods
+    assert "cg" in methods and "CV+" not in methods
     record = json.loads((project.folder / "results/plain/networks/dense.cg.json").read_text())
     assert (record["structure"], record["prior_precision_chosen_by"]) == ("cg", "kfac")
-    budget = load_budget(project.folder / "results/plain/networks/dense.last_layer.budget.h5")
+    budget = load_budget(project.folder / "results/plain/networks/dense.cg.budget.h5")
     assert not budget.noise.any() and budget.intrinsic.any()
+    new, *_ = held_out_rows(project.folder, "results/plain")
+    monkeypatch.chdir(project.folder)
+    page = run_page(repository, 1, {"new": new.iloc[:, ::-1]}, stars="plain", kfac="cg")
+    assert_as_in_budget(project.folder, "results/plain/networks/dense.cg", page["budget"])
+    with pytest.raises(InputError, match="column 1 is "):
+        page["bars"].predict(new.iloc[:, ::-1])

@@ -119,6 +119,7 @@ rule plot_class_scores:
         runtime=5,
     params:
         network="{network}",
+        weighted=is_weighted,
     message:
         "{wildcards.study}: draw the scores of the probabilities of {wildcards.network}"
     script:
@@ -150,6 +151,7 @@ rule tabulate_classes:
     params:
         study="{study}",
         title=title_of,
+        weighted=is_weighted,
     message:
         "{wildcards.study}: write the table of probabilities of classes"
     script:

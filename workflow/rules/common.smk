@@ -15,13 +15,16 @@ sys.path.insert(0, str(WORKFLOW))
 LIBRARY_PATH = shlex.quote(str(WORKFLOW)) + "${{PYTHONPATH:+:$PYTHONPATH}}"
 shell.prefix(f"export PYTHONPATH={LIBRARY_PATH} SNAKEMAKE_PID={os.getpid()}; ")
 
-from starstack.config.cross_checks import NAMED_BY_TEXT, SPECTRA
+from starstack.config.config_files import check_config_files
+from starstack.config.cross_checks import NAMED_BY_TEXT
+from starstack.config.data_checks import SPECTRA
 from starstack.config.validation import validate_config
 from starstack.errors import InputError
 from starstack.models.specs import iter_specs
 from starstack.source_files import library_files, name_files
 
 try:
+    check_config_files(workflow.configfiles)
     validated = validate_config(config, WORKFLOW / "schemas" / "config.schema.yaml")
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -146,12 +149,13 @@ def studies_with_spectra(wanted):
     ]
 
 
-def judged_studies():
-    """Studies with models that are scored; another one only traces joint fits."""
+def judged_studies(*tasks):
+    """Studies with models that are scored, of some tasks; another one only traces joint fits."""
     return [
         name
         for name, study in config["studies"].items()
-        if study["base_models"] or study["networks"]
+        if (study["base_models"] or study["networks"])
+        and study["task"] in (tasks or (study["task"],))
     ]
 
 
@@ -195,6 +199,11 @@ def get_spectra_files(wildcards):
 def title_of(wildcards):
     """What captions and tables call a study."""
     return study_of(wildcards)["title"] or wildcards.study
+
+
+def is_weighted(wildcards):
+    """Whether scores weigh the rows of a study."""
+    return bool(study_of(wildcards)["data"].get("sample_weight"))
 
 
 def studies_of(task):

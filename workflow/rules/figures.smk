@@ -53,6 +53,7 @@ rule plot_scores:
         runtime=5,
     params:
         labels=lambda wildcards: study_of(wildcards)["target_labels"],
+        weighted=is_weighted,
     message:
         "{wildcards.study}: draw the scores"
     script:
@@ -249,6 +250,8 @@ rule plot_history:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        task=lambda wildcards: study_of(wildcards)["task"],
     message:
         "{wildcards.study}: draw the loss curves of the networks"
     script:

@@ -1,6 +1,9 @@
 # What happens once, before the first job.
 
+import errno
 import fcntl
+
+from snakemake.logging import logger
 
 
 def wait_for_jobs_without_polling():
@@ -20,10 +23,16 @@ def hold_lock():
     hold_lock.file = path.open("a")
     try:
         fcntl.flock(hold_lock.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise WorkflowError(
-            f"another run is working in {Path.cwd()}; wait until it ends, or stop it"
-        ) from None
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            raise WorkflowError(
+                f"another run is working in {Path.cwd()}; wait until it ends, or stop it"
+            ) from None
+        # Some network file systems have no locks.
+        logger.warning(
+            f"{path.resolve()} cannot be locked ({error.strerror}): see that no second run works "
+            "in this folder"
+        )
 
 
 def check_models_before_work():

@@ -7,18 +7,15 @@ rule tabulate:
         scores=rules.evaluate.output.scores,
         weights=rules.evaluate.output.weights,
         diversity=rules.evaluate.output.diversity,
-        errors=rules.evaluate.output.errors,
     output:
         scores="results/{study}/tables/scores.csv",
         weights="results/{study}/tables/weights.csv",
         weight_shares="results/{study}/tables/weight_shares.csv",
         diversity="results/{study}/tables/diversity.csv",
-        errors="results/{study}/tables/errors.csv",
         scores_tex="results/{study}/tables/scores.tex",
         weights_tex="results/{study}/tables/weights.tex",
         weight_shares_tex="results/{study}/tables/weight_shares.tex",
         diversity_tex="results/{study}/tables/diversity.tex",
-        errors_tex="results/{study}/tables/errors.tex",
         scores_html=report(
             "results/{study}/tables/scores.html",
             caption="../report/scores_table.rst",
@@ -31,12 +28,6 @@ rule tabulate:
             category=title_of,
             labels={"result": "Weights (table)"},
         ),
-        errors_html=report(
-            "results/{study}/tables/errors.html",
-            caption="../report/errors_table.rst",
-            category=title_of,
-            labels={"result": "Errors (table)"},
-        ),
     log:
         "results/{study}/logs/tabulate.log",
     conda:
@@ -48,11 +39,44 @@ rule tabulate:
     params:
         study="{study}",
         title=title_of,
-        labels=lambda wildcards: study_of(wildcards)["target_labels"],
+        weighted=is_weighted,
     message:
         "{wildcards.study}: write the tables"
     script:
         "../scripts/tabulate.py"
+
+
+rule tabulate_errors:
+    input:
+        sources=sources("tabulate_errors.py"),
+        errors=rules.evaluate.output.errors,
+    output:
+        errors="results/{study}/tables/errors.csv",
+        errors_tex="results/{study}/tables/errors.tex",
+        errors_html=report(
+            "results/{study}/tables/errors.html",
+            caption="../report/errors_table.rst",
+            category=title_of,
+            labels={"result": "Errors (table)"},
+        ),
+    log:
+        "results/{study}/logs/tabulate_errors.log",
+    wildcard_constraints:
+        study=one_of(studies_of("regression")),
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        study="{study}",
+        title=title_of,
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
+    message:
+        "{wildcards.study}: write the table of errors"
+    script:
+        "../scripts/tabulate_errors.py"
 
 
 rule tabulate_projection:

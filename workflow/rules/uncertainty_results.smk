@@ -281,25 +281,14 @@ rule tabulate_uncertainty:
     input:
         sources=sources("tabulate_uncertainty.py"),
         calibration=rules.calibrate.output.calibration,
-        efficiency=lambda wildcards: (
-            rules.cramer_rao.output.efficiency if wildcards.study in bounded_studies() else []
-        ),
     output:
         calibration="results/{study}/tables/calibration.csv",
-        efficiency="results/{study}/tables/cramer_rao.csv",
         calibration_tex="results/{study}/tables/calibration.tex",
-        efficiency_tex="results/{study}/tables/cramer_rao.tex",
         calibration_html=report(
             "results/{study}/tables/calibration.html",
             caption="../report/calibration_table.rst",
             category=title_of,
             labels={"result": "Calibration (table)"},
-        ),
-        efficiency_html=report(
-            "results/{study}/tables/cramer_rao.html",
-            caption="../report/cramer_rao_table.rst",
-            category=title_of,
-            labels={"result": "Cramér–Rao bound (table)"},
         ),
     log:
         "results/{study}/logs/tabulate_uncertainty.log",
@@ -314,9 +303,42 @@ rule tabulate_uncertainty:
         title=title_of,
         labels=lambda wildcards: study_of(wildcards)["target_labels"],
     message:
-        "{wildcards.study}: write the tables of error bars"
+        "{wildcards.study}: write the table of error bars"
     script:
         "../scripts/tabulate_uncertainty.py"
+
+
+rule tabulate_efficiency:
+    input:
+        sources=sources("tabulate_efficiency.py"),
+        efficiency=rules.cramer_rao.output.efficiency,
+    output:
+        efficiency="results/{study}/tables/cramer_rao.csv",
+        efficiency_tex="results/{study}/tables/cramer_rao.tex",
+        efficiency_html=report(
+            "results/{study}/tables/cramer_rao.html",
+            caption="../report/cramer_rao_table.rst",
+            category=title_of,
+            labels={"result": "Cramér–Rao bound (table)"},
+        ),
+    log:
+        "results/{study}/logs/tabulate_efficiency.log",
+    wildcard_constraints:
+        study=one_of(bounded_studies()),
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        study="{study}",
+        title=title_of,
+        labels=lambda wildcards: study_of(wildcards)["target_labels"],
+    message:
+        "{wildcards.study}: write the table of errors over the Cramér–Rao bound"
+    script:
+        "../scripts/tabulate_efficiency.py"
 
 
 rule tabulate_baselines:

@@ -2,6 +2,7 @@
 
 from job import cpu_only, job, provenance
 
+import json
 import logging
 
 from starstack.data.store import read_dataset
@@ -37,7 +38,9 @@ with job(snakemake) as output:
         MetaOptions(**params.options),
     )
     made_by = provenance(snakemake, dataset)
-    dump_models({"meta_learner": result.model}, output.model, made_by, params.trusted_types)
+    # What takes the stack to new rows has to lay out their meta-features in the same way.
+    stated = made_by | {"options": json.dumps(params.options, sort_keys=True)}
+    dump_models({"meta_learner": result.model}, output.model, stated, params.trusted_types)
     write_meta_predictions(result, output.predictions, made_by)
     table = result.weights.assign(
         study=params.study, meta_learner=params.meta, trained_on=params.options["trained_on"]

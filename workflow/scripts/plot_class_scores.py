@@ -9,6 +9,8 @@ from starstack.figures.style import save_figure
 from starstack.tables.results import read_table
 
 with job(snakemake) as output:
+    params = snakemake.params
     table = read_table(snakemake.input.calibration, "class_calibration")
-    figure = plot_class_scores(table[table["estimator"] == snakemake.params.network])
+    table = table[table["estimator"] == params.network]
+    figure = plot_class_scores(table, weighted=params.weighted)
     save_figure(figure, Path(output.pdf).with_suffix(""))

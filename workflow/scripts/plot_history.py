@@ -9,5 +9,6 @@ from starstack.figures.style import save_figure
 from starstack.tables.results import read_table
 
 with job(snakemake) as output:
-    figure = plot_history(read_table(snakemake.input.history, "history"))
+    history = read_table(snakemake.input.history, "history")
+    figure = plot_history(history, snakemake.params.task)
     save_figure(figure, Path(output.pdf).with_suffix(""))

@@ -10,5 +10,6 @@ from starstack.tables.results import read_table
 
 with job(snakemake) as output:
     scores = read_table(snakemake.input.scores, "scores")
-    figure = plot_scores(scores, labels=snakemake.params.labels)
+    params = snakemake.params
+    figure = plot_scores(scores, labels=params.labels, weighted=params.weighted)
     save_figure(figure, Path(output.pdf).with_suffix(""))

@@ -6,7 +6,6 @@ from functools import partial
 
 import pandas as pd
 
-from starstack.tables.errors import errors_table
 from starstack.tables.html import write_html
 from starstack.tables.latex import write_latex
 from starstack.tables.results import read_table, write_csv
@@ -19,15 +18,20 @@ from starstack.tables.summaries import (
 
 # Table -> result table it is made from, how, and its caption.
 TABLES = {
-    "scores": ("scores", score_table, "scores, with one standard error"),
-    "weights": ("weights", weight_table, "weights and bias of the meta-learners"),
-    "weight_shares": ("weights", weight_share_table, "share of each base model in the weights (%)"),
-    "diversity": ("diversity", diversity_matrix, "correlation of the out-of-fold errors"),
-    "errors": (
-        "errors",
-        partial(errors_table, labels=snakemake.params.labels),
-        "errors of the test rows, with one standard error",
+    "scores": (
+        "scores",
+        partial(score_table, weighted=snakemake.params.weighted),
+        "scores, with one standard error",
     ),
+    "weights": ("weights", weight_table, "weights and bias of the meta-learners"),
+    "weight_shares": (
+        "weights",
+        weight_share_table,
+        "share of each base model (%) in the sum of absolute weights over meta-features and "
+        "outputs, each weight times the standard deviation of its meta-feature, over that of the "
+        "target if there is one; weights of blends as they are",
+    ),
+    "diversity": ("diversity", diversity_matrix, "correlation of the out-of-fold errors"),
 }
 
 with job(snakemake) as output:

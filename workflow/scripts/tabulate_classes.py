@@ -15,6 +15,8 @@ with job(snakemake) as output:
     temperatures = [read_table(path, "temperatures") for path in snakemake.input.temperatures]
     table = class_summary(calibration, pd.concat(temperatures, ignore_index=True))
     caption = "probabilities of classes in the test rows, with one standard error"
+    if params.weighted:
+        caption += "; scores and entropy are weighted by the rows' sample weights, ECE is not"
     label = f"tab:{params.study}-classes"
     write_csv(table, output.calibration, index=True)
     write_latex(table, output.calibration_tex, f"{params.title}: {caption}.", label)

@@ -9,15 +9,25 @@ import numpy as np
 
 from starstack.data.store import open_dataset
 from starstack.networks.device import configure_device
+from starstack.networks.holdout import validation_rows
 from starstack.networks.options import TrainingOptions
 from starstack.networks.persistence import save_network
 from starstack.networks.predictions import predict_rows, write_predictions
-from starstack.networks.training import train_network, validation_rows
+from starstack.networks.training import train_network
 from starstack.seeds import derive_seed
 from starstack.splits.split import Split
 from starstack.tables.results import write_csv
+from starstack.uncertainty.calibration_rows import check_calibration_rows
 
 params = snakemake.params
+# Not a parameter, of which a change would train the network again.
+study = snakemake.config["studies"][params.study]
+error_bars = study["networks"][params.network]["uncertainty"]
+needs_recalibration = (
+    study["task"] == "regression"
+    and error_bars["structures"]
+    and error_bars["recalibration"] != "none"
+)
 # Not declared as an output: Snakemake would remove it before a job that goes on.
 checkpoints = f"results/{params.study}/networks/{params.network}.checkpoint"
 
@@ -27,6 +37,14 @@ with job(snakemake) as output:
     split = Split.from_csv(snakemake.input.split)
     seed = derive_seed(params.seed, params.study, params.network)
     with open_dataset(snakemake.input.data) as dataset:
+        if needs_recalibration:
+            check_calibration_rows(
+                dataset,
+                split.train_rows(),
+                options.validation_fraction,
+                seed,
+                f"config: studies.{params.study}.networks.{params.network}",
+            )
         network, history = train_network(
             dataset,
             split.train_rows(),

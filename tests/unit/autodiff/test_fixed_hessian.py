@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import OptimizeResult
 
-from starstack.autodiff import scipy_bridge
+from starstack.autodiff import fixed_hessian, scipy_bridge
 from starstack.autodiff.batches import Batches
 from starstack.autodiff.fixed_hessian import FixedHessian
 from starstack.autodiff.products import Products
@@ -75,6 +75,50 @@ def test_they_are_the_plain_products(name):
         v = direction(products, seed)
         expected = products.hessian_vector_product(v)
         np.testing.assert_allclose(fixed(v), expected, rtol=1e-10, atol=1e-13)
+
+
+def softmax_of_half(z):
+    return keras.activations.softmax(z / 2)
+
+
+def sigmoid_of_thrice(z):
+    return keras.activations.sigmoid(3 * z)
+
+
+def nested_head():
+    inner = [keras.layers.Rescaling(0.5, dtype="float64"), keras.layers.Softmax(dtype="float64")]
+    return keras.Sequential([keras.Input((3,), dtype="float64"), *inner])
+
+
+CODES = "sparse_categorical_crossentropy"
+HEADS = {
+    "lambda": (lambda: [dense(3), keras.layers.Lambda(softmax_of_half, dtype="float64")], CODES),
+    "softmax": (lambda: [dense(3, softmax_of_half)], CODES),
+    "sigmoid": (lambda: [dense(1, sigmoid_of_thrice)], "binary_crossentropy"),
+    "nested": (lambda: [dense(3), nested_head()], CODES),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_logits_may_lie_inside_the_last_step(name):
+    head, loss = HEADS[name]
+    products = products_of(build(dense(5, "tanh"), *head()), loss)
+    assert products.splits_at_logits
+    at, v, step = products.parameters.read(), direction(products), 1e-6
+    difference = (products.gradient(at + step * v) - products.gradient(at - step * v)) / (2 * step)
+    np.testing.assert_allclose(FixedHessian(products)(v), difference, rtol=1e-6, atol=1e-8)
+
+
+def test_products_that_are_not_those_of_the_loss_are_given_up(monkeypatch, caplog):
+    products = products_of(build(dense(5, "tanh"), dense(2)))
+    curved = fixed_hessian.output_hessian_product
+    monkeypatch.setattr(
+        fixed_hessian, "output_hessian_product", lambda *parts: 1.001 * curved(*parts)
+    )
+    fixed, v = FixedHessian(products), direction(products)
+    assert not fixed.keeps
+    np.testing.assert_array_equal(fixed(v), products.hessian_vector_product(v))
+    assert "are not those of its loss" in caplog.text
 
 
 def test_they_are_the_difference_of_gradients():

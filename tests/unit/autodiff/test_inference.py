@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from starstack.autodiff.inference import (
     check_model,
@@ -13,6 +14,7 @@ from starstack.autodiff.inference import (
     input_dtype,
     warn_of_tf32,
 )
+from starstack.autodiff.jacobian import input_jacobian
 from starstack.autodiff.products import Products
 from starstack.errors import InputError
 
@@ -98,6 +100,72 @@ def test_stateful_recurrent_layers_are_refused():
 def test_half_precision_is_refused():
     model = sequence(keras.layers.Dense(2, dtype="mixed_bfloat16", name="coarse"))
     with pytest.raises(InputError, match=r"layer 'coarse' .* bfloat16"):
+        check_model(model)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("last", [False, True])
+def test_half_precision_of_layers_without_weights_is_refused(dtype, last):
+    coarse = keras.layers.Activation("tanh", dtype=dtype, name="coarse")
+    dense = keras.layers.Dense(2)
+    model = sequence(*([dense, coarse] if last else [coarse, dense]))
+    with pytest.raises(InputError, match=rf"layer 'coarse' \(Activation\) computes in {dtype}"):
+        check_model(model)
+
+
+def test_an_input_of_half_precision_is_refused_and_whole_numbers_are_not():
+    tokens = keras.Sequential(
+        [keras.Input((2,), dtype="int32"), keras.layers.Embedding(5, 2), keras.layers.Flatten()]
+    )
+    check_model(tokens)
+    half = keras.Sequential([keras.Input((2,), dtype="float16"), keras.layers.Dense(1)])
+    with pytest.raises(InputError, match=r"\(InputLayer\) computes in float16"):
+        check_model(half)
+
+
+class Heads(keras.Model):
+    """Gives its outputs in a container that it is told."""
+
+    def __init__(self, pack):
+        super().__init__()
+        self.one, self.two, self.pack = keras.layers.Dense(1), keras.layers.Dense(1), pack
+
+    def call(self, x):
+        return self.pack(self.one(x), self.two(x))
+
+
+CONTAINERS = {
+    "tuple": (lambda a, b: (a, b), "has 2 outputs; expected one"),
+    "dict": (lambda a, b: {"a": a, "b": b}, "has 2 outputs; expected one"),
+    "list": (lambda a, b: [a + b], "gives its output in a list; expected the output itself"),
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_several_outputs_of_a_subclassed_model_are_refused(container, n):
+    pack, message = CONTAINERS[container]
+    model = Heads(pack)
+    model(X)
+    with pytest.raises(InputError, match=message):
+        input_jacobian(model, X[:n])
+    with pytest.raises(InputError, match=message):
+        Products(model, "mse", (X[:n], X[:n, :1]))
+
+
+def test_what_the_machine_cannot_run_is_told_in_one_line(monkeypatch):
+    model = sequence(keras.layers.Dense(2))
+    reason = (
+        "\x1b[1m{{function_node x}} The op only supports NHWC. [Op:Conv2D] name: \x1b[0m\n\nMore"
+    )
+
+    def refuse(*args, **kwargs):
+        raise tf.errors.UnimplementedError(None, None, f"Exception encountered in it.\n\n{reason}")
+
+    monkeypatch.setattr(type(model), "call", refuse)
+    with pytest.raises(
+        InputError, match=r"cannot run on this machine: The op only supports NHWC\.$"
+    ):
         check_model(model)
 
 

@@ -5,8 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from starstack.autodiff.jacobian import InputJacobian, input_jacobian
+from starstack.autodiff.propagation import propagated_covariance
 from starstack.errors import InputError
 
 keras = pytest.importorskip("keras")
@@ -258,6 +260,14 @@ def test_single_precision_stays_single():
 def test_what_does_not_fit_is_refused(options, x, message):
     with pytest.raises(InputError, match=message):
         input_jacobian(network(dense_layers("relu")), x, **options)
+
+
+@pytest.mark.parametrize("x", [None, [["a", "b", "c"]], csr_array(np.ones((2, 3)))], ids=repr)
+def test_what_is_no_array_of_numbers_is_refused_in_one_line(x):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    for use in (input_jacobian, lambda *given: propagated_covariance(*given, 1.0)):
+        with pytest.raises(InputError, match=r"^x has shape .*numbers in a dense array[^\n]*$"):
+            use(model, x)
 
 
 def test_products_are_refused_for_other_networks():

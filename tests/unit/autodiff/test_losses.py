@@ -121,9 +121,11 @@ def test_classes_left_out_of_the_loss_are_refused(from_logits):
 
 
 def test_longer_rows_have_the_mean_over_their_places():
-    y, out = RNG.normal(size=(2, 4, 5, 3))
-    rows = resolve_loss("mse")(*tensors(y, out)).numpy()
-    np.testing.assert_allclose(rows, ((y - out) ** 2).mean(axis=(1, 2)))
+    y, out = RNG.normal(size=(2, 4, 5, 2, 3))
+    loss = resolve_loss("mse")
+    rows = loss(*tensors(y, out)).numpy()
+    np.testing.assert_allclose(rows, ((y - out) ** 2).mean(axis=(1, 2, 3)))
+    np.testing.assert_allclose(loss.reduced("sum")(*tensors(y, out)), 10 * rows)
 
 
 def test_float64_is_not_rounded_as_kerass_own_call_does():

@@ -51,6 +51,14 @@ def test_scipys_eigenvalues_are_those_of_the_dense_matrix(operator):
     np.testing.assert_allclose(np.sort(largest), chosen, rtol=1e-9)
 
 
+def test_the_transpose_takes_vectors_of_its_own_width(model):
+    J = JacobianOperator(Products(model, "mse", (X, Y), jit_compile=False), X, proved=False)
+    assert J.rmatvec(np.ones(30)).shape == (J.shape[1],)
+    for product in (J.rmatvec, J.rmatmat):
+        with pytest.raises(InputError, match=r"shape \(5, 1\); expected \(30,\) or \(30, m\)"):
+            product(np.ones((5, 1)))
+
+
 def test_it_follows_the_model(model):
     operator = HessianOperator.of(model, "mse", (X, Y), proved=False, jit_compile=False)
     v, own = RNG.normal(size=operator.shape[0]), operator.products.parameters.read()

@@ -106,6 +106,21 @@ def test_tensorflows_moments_are_found_out():
     assert prove(products_of(*scaled), "hessian").difference_error < 1e-6
 
 
+@pytest.mark.parametrize("kind", ["activation", "layer"])
+def test_a_row_at_the_kink_of_a_layer_is_hinted_at(kind):
+    layers = {
+        "activation": lambda: [keras.layers.Dense(5, "relu", dtype="float64", name="kinked")],
+        "layer": lambda: [
+            keras.layers.Dense(5, dtype="float64"),
+            keras.layers.ReLU(dtype="float64", name="kinked"),
+        ],
+    }[kind]()
+    rows = np.concatenate([np.zeros((1, 4)), X])
+    data = Batches(rows, np.ones((20, 2)), batch_size=8)
+    with pytest.raises(InputError, match=r"differences failed.*layer 'kinked' has no derivative"):
+        prove(Products(network(*layers), "mse", data, jit_compile=False))
+
+
 def test_a_loss_without_curvature_is_refused():
     hidden = keras.layers.Dense(3, dtype="float64")
     with pytest.raises(InputError, match="'mean_absolute_error' has no curvature"):

@@ -186,6 +186,26 @@ def test_what_is_no_noise_is_refused(variance, off_diagonals, message):
         propagated_covariance(deep(), X, variance, off_diagonals=off_diagonals)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["rows", "gram"])
+def test_a_covariance_without_negative_variances_may_still_be_none(method, dtype):
+    """[[1, c], [c, 1]] is one for |c| ≤ 1, in whatever units the outputs are."""
+    layer = keras.layers.Dense(2, use_bias=False, dtype=dtype)
+    model = keras.Sequential([keras.Input((2,), dtype=dtype), layer])
+    model.set_weights([np.diag([1.0, 1e-6])])
+
+    def of(c):
+        off_diagonals = np.array([[c, 0.0]])
+        return propagated_covariance(
+            model, np.ones((3, 2)), np.ones(2), off_diagonals=off_diagonals, method=method
+        )
+
+    expected = np.array([[1.0, 1e-6], [1e-6, 1e-12]])
+    np.testing.assert_allclose(of(1.0), np.tile(expected, (3, 1, 1)), rtol=1e-6)
+    with pytest.raises(InputError, match=r"row 0 \(least eigenvalue .* -1\).*no covariance"):
+        of(2.0)
+
+
 @pytest.mark.parametrize("method", ["rows", "gram"])
 def test_rows_that_rectified_units_would_hide_are_refused(method):
     model, broken = network((6, "relu"), (K, "linear")), X.copy()

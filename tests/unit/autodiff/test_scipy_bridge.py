@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import LinearOperator
 
+from starstack.autodiff import scipy_bridge
 from starstack.autodiff.batches import Batches
+from starstack.autodiff.fixed_hessian import FixedHessian
 from starstack.autodiff.products import Products
 from starstack.autodiff.scipy_bridge import (
     METHODS,
@@ -308,6 +310,48 @@ def test_trust_krylov_keeps_what_it_reached_where_scipy_divides_zero_by_zero(cap
             assert result.message in caplog.text
             stopped.append(result)
     assert len(stopped) > 6
+
+
+@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov"])
+def test_a_product_that_is_missing_on_the_way_leaves_what_was_reached(method, monkeypatch):
+    calls, seen = [], []
+
+    class Failing(FixedHessian):
+        def __call__(self, v):
+            calls.append(v)
+            if len(calls) > 20:
+                raise InputError("hessian product of model 'm' is not finite although the rest is")
+            return super().__call__(v)
+
+    monkeypatch.setattr(scipy_bridge, "FixedHessian", Failing)
+    model = curved()
+    start = Products(model, "mse", (X, Y), regularization=True, jit_compile=False).loss()
+    result = fit(model, method, tol=1e-12, callback=lambda intermediate: seen.append(1))
+    assert not result.success and result.fun < start
+    np.testing.assert_array_equal(result.products.parameters.read(), result.x)
+    loss, gradient = result.products.loss_and_gradient()
+    assert (loss, result.nit) == (result.fun, len(seen))
+    np.testing.assert_array_equal(gradient, result.jac)
+    assert "not finite" in result.message and REMEDIES[3] in result.message
+
+
+def test_a_product_that_is_missing_at_the_start_is_an_error(monkeypatch):
+    def missing(self, v):
+        raise InputError("hessian product of model 'm' is not finite")
+
+    monkeypatch.setattr(FixedHessian, "__call__", missing)
+    model = curved()
+    own = model.get_weights()
+    with pytest.raises(InputError, match=r"^hessian product of model 'm' is not finite$"):
+        fit(model, "trust-krylov")
+    for before, after in zip(own, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_unknown_options_are_refused_by_name(method):
+    with pytest.raises(InputError, match=f"options hold maxitr, which SciPy's method '{method}'"):
+        fit(linear(), method, options={"maxitr": 3, "maxiter": 2})
 
 
 @pytest.mark.parametrize("method", METHODS)

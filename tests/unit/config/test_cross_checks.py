@@ -4,6 +4,12 @@ import pytest
 
 STARS = "studies/stars"
 KNN = f"{STARS}/base_models/knn"
+ARRAYS = {
+    "source": "spectra-arrays",
+    "path": "stars.csv",
+    "flux": "f",
+    "labels": {"teff": "teff"},
+}
 TREE = {"class": "sklearn.tree.DecisionTreeClassifier"}
 
 BAD = [
@@ -50,6 +56,27 @@ BAD = [
     (
         {f"{STARS}/data/target": ["a", "b"]},
         "data.target: expected one column for classification, got 2",
+    ),
+    (
+        {f"{STARS}/target_labels": {"kindd": "Kind"}},
+        "stars.target_labels: unknown target 'kindd'; expected one of kind; did you mean 'kind'?",
+    ),
+    (
+        {
+            "studies/wine/data": {"source": "simulated-spectra"},
+            "studies/wine/target_labels": {"t": "T"},
+        },
+        "wine.target_labels: unknown target 't'; expected one of teff, logg, fe_h",
+    ),
+    (
+        {"studies/wine/data": ARRAYS | {"normalise": "chip-median"}},
+        "wine.data.normalise: expected a grid of APOGEE beside it",
+        "take normalise: median",
+    ),
+    (
+        {"studies/wine/data": ARRAYS | {"chips": ["red"]}},
+        "wine.data.chips: expected a grid",
+        "or leave out chips",
     ),
     (
         {f"{STARS}/data/group": "kind"},

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from starstack.config.check import check_models
-from starstack.config.cross_checks import SPECTRA
+from starstack.config.data_checks import SPECTRA
 from starstack.config.validation import validate_config
 from starstack.networks.architectures import ARCHITECTURES
 

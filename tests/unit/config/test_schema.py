@@ -13,8 +13,8 @@ from starstack.config.cross_checks import (
     META_LEARNERS_OF_TASK,
     METRICS_OF_TASK,
     NOT_LAYERED,
-    SPECTRA,
 )
+from starstack.config.data_checks import SPECTRA
 from starstack.curvature.structures import STRUCTURES, laplace
 from starstack.data.scikit_learn import LOADERS
 from starstack.data.sources import SOURCES

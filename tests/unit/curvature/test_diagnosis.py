@@ -6,7 +6,8 @@ import pytest
 
 from starstack.autodiff.batches import Batches
 from starstack.curvature.diagnosis import diagnose, likelihood_products
-from starstack.curvature.structures import laplace
+from starstack.curvature.structures import STRUCTURES, laplace
+from starstack.errors import InputError
 
 
 def test_gradient_by_parts_and_eigenvalues_of_fewer_rows(oracle):
@@ -97,3 +98,34 @@ def test_rows_are_enough_for_a_record(oracle):
     A = np.column_stack([np.concatenate([batch.x for batch in data]), np.ones(12)])
     assert record.lambda_max == pytest.approx(np.linalg.eigvalsh(4 * A.T @ A)[-1], rel=1e-9)
     assert record.indefinite is False and record.proofs is not None and record.seconds > 0
+
+
+@pytest.mark.parametrize("structure", sorted(STRUCTURES))
+@pytest.mark.parametrize("frozen_at_the_fit", [True, False])
+def test_layers_that_were_frozen_or_thawed_are_told_by_all_in_the_same_words(
+    oracle, structure, frozen_at_the_fit, tmp_path
+):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((12, 3)), rng.standard_normal((12, 2))
+    model = oracle.network((3,), oracle.dense(3, "tanh"), oracle.dense(2))
+    model.layers[0].trainable = not frozen_at_the_fit
+    posterior = laplace(model, (X, y), structure=structure, noise=0.5)
+    expected = posterior.predictive_covariance(X[:2])
+    model.layers[0].trainable = frozen_at_the_fit
+    told = set()
+    for call in (
+        lambda: diagnose(posterior, (X, y)),
+        lambda: posterior.predictive_covariance(X[:2]),
+        lambda: posterior.layer_covariances(X[:2]),
+        posterior.log_marginal_likelihood,
+        lambda: posterior.save(tmp_path / "posterior.h5"),
+    ):
+        with pytest.raises(InputError, match=r"layers were frozen or thawed since, with .*kernel"):
+            call()
+        try:
+            call()
+        except InputError as error:
+            told.add(str(error))
+    assert len(told) == 1
+    model.layers[0].trainable = not frozen_at_the_fit
+    np.testing.assert_allclose(posterior.predictive_covariance(X[:2]), expected, rtol=1e-9)

@@ -247,3 +247,41 @@ def test_a_row_of_weight_two_counts_as_two_rows(oracle):
     np.testing.assert_allclose(found.tried, expected.tried, rtol=1e-9)
     np.testing.assert_allclose(found.score, expected.score, rtol=1e-9)
     np.testing.assert_allclose(found.scatter, expected.scatter, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (-np.eye(2), "has variances"),
+        ([[1.0, 2.0], [2.0, 1.0]], "has a correlation matrix with the eigenvalue -1"),
+        ([[1.0, 0.5], [0.0, 1.0]], "has covariances .*, and a symmetric matrix"),
+    ],
+)
+def test_a_known_matrix_that_is_no_covariance_is_named_by_its_row(oracle, matrix, words):
+    """By its row among all that were given, those of weight zero too."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal((20, 2))
+    posterior = laplace(oracle.network((3,), oracle.dense(2)), (X, y), noise=0.5)
+    weight = np.ones(20)
+    weight[[2, 9]] = 0
+    known = np.stack([0.1 * np.eye(2)] * 18)
+    known[10] = matrix
+    for call in (choose_prior_precision, held_out_scores):
+        with pytest.raises(InputError, match=f"known covariance of held-out row 12 {words}"):
+            call(posterior, Batches(X, y, weight, batch_size=7), known=known)
+    # What rounding leaves of a covariance that is zero is none of these.
+    rounding = np.broadcast_to([[-1e-16, 3e-16], [-2e-16, 1e-16]], (18, 2, 2))
+    assert np.isfinite(held_out_scores(posterior, (X, y, weight), known=rounding)).all()
+
+
+@pytest.mark.parametrize("batch_size", [3, 256])
+def test_a_held_out_row_that_is_not_finite_is_named_by_its_own_number(oracle, batch_size):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal((20, 2))
+    posterior = laplace(oracle.network((3,), oracle.dense(2)), (X, y), noise=0.5)
+    weight = np.ones(20)
+    weight[[2, 9]] = 0
+    X[13, 1] = X[2, 0] = np.nan
+    for call in (choose_prior_precision, held_out_scores):
+        with pytest.raises(InputError, match="got NaN or infinity in row 13;"):
+            call(posterior, Batches(X, y, weight, batch_size=batch_size))

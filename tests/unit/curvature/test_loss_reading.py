@@ -164,3 +164,50 @@ def mean_squared_error(y, z):
 def test_other_losses_and_options_are_refused(loss, message):
     with pytest.raises(InputError, match=message):
         read_loss(loss)
+
+
+LIKE_PROBABILITIES = {
+    "dense": [],
+    "dropout": [layer("Dropout", 0.5)],
+    "flatten": [layer("Reshape", (1, 1)), layer("Flatten")],
+    "named linear": [layer("Activation", "linear")],
+}
+
+
+@pytest.mark.parametrize("end", LIKE_PROBABILITIES)
+def test_logits_that_happen_to_lie_between_0_and_1_are_logits(oracle, end):
+    """A dense layer without an activation makes no probabilities, wherever its numbers lie."""
+    model = oracle.network((3,), oracle.dense(1), *LIKE_PROBABILITIES[end])
+    model.set_weights([np.full((3, 1), 1e-3), np.array([0.5])])
+    y = CODES[:, None] % 2
+    found = laplace(model, (X, y), loss="bernoulli").likelihood.log_probability
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    np.testing.assert_allclose(found, -30 * np.mean(loss.call(y, model(X))), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["sigmoid", layer("Flatten")],
+        [None, layer("Lambda", tf.sigmoid)],
+        [None, layer("Rescaling", 1e-3, offset=0.5)],
+        ["hard_sigmoid"],
+    ],
+)
+def test_what_may_be_probabilities_is_asked_about(oracle, layers):
+    activation, *others = layers
+    model = oracle.network((3,), oracle.dense(1, activation), *others)
+    with pytest.raises(InputError, match=r"look like probabilities.*a loss of from_logits=True$"):
+        laplace(model, (X, CODES % 2), loss="bernoulli")
+
+
+def test_a_network_inside_a_network_says_what_it_ends_in(oracle):
+    def inside(activation):
+        inner = oracle.network((3,), oracle.dense(2), oracle.dense(1, activation))
+        model = oracle.network((3,), oracle.dense(3), lambda: inner)
+        model.set_weights([1e-3 * np.ones_like(w) for w in model.get_weights()])
+        return model
+
+    assert laplace(inside(None), (X, CODES % 2), structure="exact", loss="bernoulli")
+    with pytest.raises(InputError, match="look like probabilities"):
+        laplace(inside("hard_sigmoid"), (X, CODES % 2), structure="exact", loss="bernoulli")

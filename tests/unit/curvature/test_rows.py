@@ -21,12 +21,12 @@ def test_an_open_length_takes_any():
         check_rows(model((5, 2)), np.ones((4, 7, 2)))
 
 
-def test_the_block_that_is_not_finite_is_named(tmp_path):
+def test_the_row_that_is_not_finite_is_named(tmp_path):
     X = np.ones((10, 5, 2))
     X[7, 0, 1] = np.inf
     with h5py.File(tmp_path / "rows.h5", "w") as file:
         for rows in (X, file.create_dataset("X", data=X)):
-            with pytest.raises(InputError, match="in rows 6 to 8"):
+            with pytest.raises(InputError, match="infinity in row 7; correct"):
                 check_rows(model((5, 2)), rows, batch_size=3)
             check_rows(model((5, 2)), rows[:7], batch_size=3)
 

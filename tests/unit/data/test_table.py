@@ -126,10 +126,12 @@ def test_not_a_number(load):
     refused(load, message, MISSING.format("bright"), row_id="id")
     message = "column 'kind' is 'giant' in row '0', which is not a number"
     refused(load, message, features=["flux", "kind"])
+    refused(load, "or list the others under data.features", features=["flux", "kind"])
 
 
 def test_target_not_a_number_or_missing(load):
     refused(load, "line 2: column 'kind' is 'giant' in row 's1', which", target="kind", row_id="id")
+    refused(load, "not a number; correct it, or, if these are classes, set task", target="kind")
     refused(load, r"target 'teff' is missing \(NaN\) in row '2'", STARS.replace("6100", ""))
     text = STARS.replace("0.5,giant", "0.5,")
     refused(load, "target 'kind' is missing in row '3'", text, "classification", target="kind")

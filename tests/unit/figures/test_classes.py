@@ -39,3 +39,10 @@ def test_missing_columns_are_named(tables, plot):
     table = getattr(tables, make)()
     with pytest.raises(InputError, match="missing method, n;"):
         plot(table.drop(columns=["method", "n"]))
+
+
+def test_weighted_scores_say_so(tables):
+    words = "weighted by the rows' sample weights"
+    for weighted in (True, False):
+        figure = plot_class_scores(tables.class_calibration(), weighted=weighted)
+        assert (words in " ".join(figure.get_supxlabel().split())) == weighted

@@ -44,8 +44,18 @@ def test_there_is_a_panel_per_network_and_label(tmp_path):
     assert titles == [
         f"{network}: ∂ {name} / ∂ flux, n = 40" for network in files for name in ("Teff", "gravity")
     ]
-    assert [axes.get_ylabel() for axes in figure.axes] == ["K", "cm", "K", "cm"]
+    assert [axes.get_ylabel() for axes in figure.axes] == 2 * [
+        "∂ / ∂ flux\n(K)",
+        "∂ / ∂ flux\n(cm)",
+    ]
     assert "The bands are those of 30 of them." in figure.get_supxlabel()
+
+
+def test_marks_are_explained_where_there_are_some(tmp_path):
+    """No line that is known stands at 1000 Å."""
+    for first, marked in ((WAVELENGTH, True), (1000 + 0.05 * np.arange(P), False)):
+        figure = plot_jacobian(read_sensitivities({"a": write(tmp_path / "a.h5", first)}))
+        assert ("Marked are lines" in " ".join(figure.get_supxlabel().split())) == marked
 
 
 def test_a_line_stands_where_the_derivative_is_large():

@@ -20,6 +20,8 @@ def test_curves_are_the_losses_and_the_kept_epoch_is_the_best_of_validation(tabl
     history.loc[best, "value"] = 1e-3
     (axes,) = plot_history(history).axes
     training, validation = lines(axes, "history")
+    assert "targets standardised" in plot_history(history).get_supxlabel()
+    assert "standardised" not in plot_history(history, "classification").get_supxlabel()
     wanted = history[history["quantity"] == "loss"]["value"]
     assert training.get_ydata().tolist() == wanted.tolist()
     assert validation.get_ydata()[6] == 1e-3
@@ -46,7 +48,7 @@ def test_errors_are_those_of_the_table_in_the_order_of_the_bins(tables):
     assert line.get_ydata().tolist() == part["value"].tolist()
     assert next(text.get_text() for text in below.get_xticklabels()) == "20–30"
     assert figure.axes[0].get_title(loc="left") == "Teff (K)"
-    assert below.get_ylabel() == "Scatter (K)"
+    assert below.get_ylabel() == "MAD scatter (K)"
 
 
 def test_labels_of_the_config_name_the_axes(tables):

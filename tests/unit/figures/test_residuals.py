@@ -29,10 +29,10 @@ def test_numbers_are_those_of_the_residuals(tables):
     above, _ = plot_residuals(table, ["convex"]).axes
     own = table[table["estimator"] == "convex"]
     residual = (own["predicted"] - own["observed"]).to_numpy()
-    n, mean, scatter = above.texts[0].get_text().replace("−", "-").splitlines()
+    n, mean, spread = above.texts[0].get_text().replace("−", "-").splitlines()
     assert n == "n = 40"
     assert float(mean.removeprefix("mean ")) == pytest.approx(residual.mean(), abs=5e-4)
-    assert float(scatter.removeprefix("scatter ")) == pytest.approx(residual.std(ddof=1), abs=5e-4)
+    assert float(spread.removeprefix("SD ")) == pytest.approx(residual.std(ddof=1), abs=5e-4)
 
 
 def test_meta_learners_by_default_and_base_models_without_them(tables):

@@ -128,3 +128,9 @@ def test_unknown_names_are_refused(tables):
         plot_scores(tables.scores(), ["auc"])
     with pytest.raises(InputError, match=r"column figure: expected one of .* got 'train'"):
         plot_scores(tables.scores().replace({"figure": {"test": "train"}}))
+
+
+def test_weighted_scores_say_so(tables):
+    words = "weighted by the rows' sample weights"
+    assert words in plot_scores(tables.scores(), weighted=True).get_supxlabel()
+    assert words not in plot_scores(tables.scores()).get_supxlabel()

@@ -160,6 +160,45 @@ def test_the_structure_is_named():
         assert words in legend_of(figure)
 
 
+def test_without_recalibration_nothing_is_called_recalibrated():
+    table = budget()
+    table = table.assign(recalibrated=table["total"], half_width_68=0.9945 * table["total"])
+    for figure in (plot_error_budget(table), plot_predicted(table)):
+        words = [*legend_of(figure), figure._supxlabel.get_text()]
+        words += [text.get_text() for axes in figure.axes for text in axes.texts]
+        assert not any("recalib" in word for word in words)
+    above, *_ = plot_predicted(table).axes
+    assert len(above.containers) == 1 and above.texts[0].get_text().endswith("within 1 σ")
+
+
+def test_labels_of_a_table_are_observed_ones():
+    assert plot_predicted(budget()).axes[-1].get_xlabel() == "Observed [Fe/H] (dex)"
+
+
+TINY = {
+    "one S/N": lambda table: table.assign(snr=50.0),
+    "several S/N": lambda table: table,
+    "perfect": lambda table: table.assign(predicted=table["observed"], snr=50.0),
+    "nothing predicted": lambda table: table.assign(
+        noise=0.0, weights=0.0, intrinsic=0.0, total=0.0, recalibrated=0.0, correlation_teff=np.nan
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("outputs", [("teff",), ("teff", "logg")])
+@pytest.mark.parametrize("n", [1, 4, 19, 30])
+@pytest.mark.parametrize("rows", TINY)
+def test_few_rows_are_drawn_or_a_sentence_says_why_not(rows, n, outputs):
+    table = TINY[rows](budget(n, outputs))
+    assert plot_predicted(table).axes
+    for plot, least in ((plot_error_budget, 5), (plot_error_correlations, 20)):
+        figure = plot(table, [20, 300])
+        if n < least and (plot is plot_error_budget or len(outputs) > 1):
+            words = " ".join(figure.texts[0].get_text().split())
+            assert f"has {least} test rows. Make snr_bins wider or test_size larger." in words
+
+
 def test_methods_of_one_structure_share_a_colour():
     structures = ("kfac", "ekfac", "last_layer", "diagonal")
     both = [f"{name}{after}" for name in structures for after in ("", ", Student t")]
@@ -207,6 +246,12 @@ def test_histograms_are_densities():
         bars = axes.containers[0]
         area = sum(bar.get_width() * bar.get_height() for bar in bars)
         assert area == pytest.approx(1)
+
+
+def test_bars_lie_over_the_band_that_they_are_judged_by():
+    below = plot_standardised_errors(histograms()).axes[3]
+    (band,) = (patch for patch in below.patches if patch.get_gid() != "pit" and patch.get_alpha())
+    assert all(bar.get_zorder() > band.get_zorder() for bar in below.containers[0])
 
 
 def test_error_bars_are_the_predicted_ones():

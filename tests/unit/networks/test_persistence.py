@@ -6,6 +6,7 @@ import zipfile
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from starstack.errors import InputError
@@ -168,6 +169,9 @@ GONE = object()
         ("target_names", ["Teff"]),
         ("target_names", [1, 2]),
         ("classes", ["dwarf", "giant"]),
+        ("feature_names", None),
+        ("feature_names", ["colour"]),
+        ("feature_names", [1] * 12),
         ("input_shape", [12]),
         ("input_shape", [3, 4]),
         ("input_shape", [4.0, 3.0]),
@@ -182,7 +186,8 @@ GONE = object()
 def test_a_damaged_description_is_refused(key, value, files):
     save_network(fitted(), *files)
     content = json.loads(files[1].read_text())
-    assert set(content) == set(FIELDS)
+    # Older files do without the names of the features.
+    assert set(content) == {*FIELDS, "feature_names"}
     content[key] = value
     if value is GONE:
         del content[key]
@@ -306,3 +311,42 @@ def test_a_registered_function_is_read():
     model = keras.Model(inputs, keras.layers.Activation(thrice)(inputs))
     read = model_from_bytes(network_bytes(model), "x")
     assert np.asarray(read(np.ones((1, 3)))).tolist() == [[3.0, 3.0, 3.0]]
+
+
+def named_network():
+    model = make_network(
+        "dense", {"units": [3]}, input_shape=(2,), task="regression", n_outputs=1, seed=1
+    )
+    scales = Scaler(0.0, 1.0), Scaler(0.0, 1.0)
+    return FittedNetwork(
+        model, "regression", (), (), (2,), *scales, feature_names=("colour", "mag")
+    )
+
+
+def test_columns_of_a_data_frame_are_checked_by_name(files):
+    save_network(named_network(), *files)
+    network = load_network(*files)
+    frame = pd.DataFrame(RNG.normal(size=(3, 2)), columns=["colour", "mag"])
+    np.testing.assert_array_equal(network.predict(frame), network.predict(frame.to_numpy()))
+    with pytest.raises(InputError, match="column 1 is 'mag', expected 'colour'"):
+        network.predict(frame[["mag", "colour"]])
+
+
+def test_a_row_that_is_not_finite_is_named():
+    frame = pd.DataFrame([[0, 0], [0, np.nan]], index=["a", "b"], columns=["colour", "mag"])
+    with pytest.raises(InputError, match=r"column 'mag' is missing \(NaN\) in row 'b'"):
+        named_network().predict(frame)
+    rows = np.zeros((BLOCK_ROWS + 4, 12))
+    rows[BLOCK_ROWS + 2, 5] = np.inf
+    with pytest.raises(InputError, match=f"column '5' is infinite in row '{BLOCK_ROWS + 2}'"):
+        fitted("classification").predict_proba(rows)
+
+
+def test_files_from_before_features_had_names_go_on_working(files):
+    save_network(named_network(), *files)
+    content = json.loads(files[1].read_text())
+    del content["feature_names"]
+    files[1].write_text(json.dumps(content))
+    network = load_network(*files)
+    assert network.feature_names == ()
+    assert np.isfinite(network.predict(pd.DataFrame({"b": [1.0], "a": [2.0]}))).all()

@@ -176,15 +176,16 @@ def test_when_checkpoints_are_written_does_not_make_another_run(tmp_path, caplog
 
 
 @pytest.mark.usefixtures("write_each_epoch")
-@pytest.mark.parametrize("change", [{"activation": "tanh"}, {"units": 9}])
-def test_a_checkpoint_of_a_changed_builder_is_not_used(tmp_path, caplog, change):
+def test_a_checkpoint_of_a_changed_builder_is_not_used(tmp_path, caplog):
+    """Also where the shapes of the weights are the same."""
+
     def build(input_shape):
         return narrow(input_shape)
 
     train(tmp_path, build=build, build_params=None, epochs=2)
 
     def build(input_shape):  # the same name
-        return narrow(input_shape, **change)
+        return narrow(input_shape, activation="tanh")
 
     expected, _ = train(build=build, build_params=None, epochs=2)
     with caplog.at_level(logging.INFO):

@@ -9,8 +9,9 @@ import pytest
 from starstack.data.dataset import Dataset
 from starstack.errors import InputError
 from starstack.networks.device import Device
+from starstack.networks.holdout import validation_rows
 from starstack.networks.options import TrainingOptions
-from starstack.networks.training import train_network, validation_rows
+from starstack.networks.training import train_network
 
 N, P = 240, 6
 TRAIN = np.arange(200)
@@ -153,15 +154,21 @@ def test_plateau_lowers_the_rate_and_patience_ends_the_run():
     np.testing.assert_allclose(rates, [0.01, 0.01, 1e-3, 5e-4, 5e-4, 5e-4], rtol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def losses_in_single_precision():
+    return values_of(train(epochs=8)[1], "val_loss")
+
+
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_trains_and_gives_a_network_in_single_precision(dtype):
+def test_mixed_precision_trains_and_gives_a_network_in_single_precision(
+    dtype, losses_in_single_precision
+):
     network, history = train(device=on_cpu(dtype), epochs=8)
     losses = values_of(history, "val_loss")
     assert losses[-1] < 0.5 * losses[0]
     assert {str(weight.dtype) for weight in network.model.weights} == {"float32"}
     assert {layer.compute_dtype for layer in network.model.layers} == {"float32"}
-    _, single = train(epochs=8)
-    np.testing.assert_allclose(losses, values_of(single, "val_loss"), rtol=0.2)
+    np.testing.assert_allclose(losses, losses_in_single_precision, rtol=0.2)
 
 
 def test_rows_of_weight_zero_do_not_count():
@@ -171,6 +178,12 @@ def test_rows_of_weight_zero_do_not_count():
     network, _ = train(data(y=spoilt, sample_weight=weight), epochs=15, learning_rate=0.03)
     error = network.predict(made.X[200:]) - made.y[200:]
     assert np.all(np.abs(error.mean(axis=0)) < 0.15 * made.y.std(axis=0))
+
+
+def test_columns_keep_their_names_and_pixels_have_none():
+    assert train(epochs=1)[0].feature_names == data().feature_names
+    for known in ({"wavelength": np.linspace(15000.0, 15001.0, P)}, {"X_error": np.ones((N, P))}):
+        assert train(data(**known), epochs=1)[0].feature_names == ()
 
 
 def test_noise_is_drawn_onto_noise_free_values():

@@ -9,8 +9,13 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import scale
 
-from starstack.projection.certificates import certify, gauge_count, gauge_directions
-from starstack.projection.objective import Layout
+from starstack.projection.certificates import (
+    certify,
+    gauge_count,
+    gauge_directions,
+    null_count,
+)
+from starstack.projection.objective import JointObjective, Layout
 from starstack.projection.projected_logistic import ProjectedLogisticRegression
 from starstack.projection.saddle import extreme_curvature
 from starstack.projection.separation import is_separable
@@ -141,6 +146,32 @@ def test_the_formula_counts_the_tangents(rank, rank_W, rank_V, fit_intercept):
     assert gauge_count(flat, layout, penalised=False) == built
 
 
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize(("rank", "rank_W", "rank_V"), [(3, 2, 3), (3, 3, 3), (3, 2, 2), (2, 1, 2)])
+def test_null_directions_where_the_product_is_stationary(
+    rank, rank_W, rank_V, constant, fit_intercept
+):
+    """Where the targets are the probabilities themselves the loss is, whatever W and V are.
+
+    V of rank three has the vector 1 in its row space; a constant feature moves no more than an
+    intercept does.
+    """
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(40, 4))
+    if constant:
+        X[:, 3] = 2.0
+    W = rng.normal(size=(4, rank_W)) @ rng.normal(size=(rank_W, rank))
+    V = rng.normal(size=(rank, rank_V)) @ rng.normal(size=(rank_V, 3))
+    options = {"rank": rank, "alpha": 0.0, "fit_intercept": fit_intercept}
+    objective = JointObjective(X, np.zeros((40, 3)), np.ones(40), **options)
+    flat = objective.layout.pack(W, V, np.zeros(3))
+    objective = JointObjective(X, objective.probabilities(flat), np.ones(40), **options)
+    sizes = np.abs(np.linalg.eigvalsh(objective.hessian(flat)))
+    expected = np.count_nonzero(sizes < 1e-11 * sizes.max())
+    assert null_count(objective, flat, gtol=1e-8) == expected
+
+
 @pytest.mark.parametrize(("scale", "expected"), [(1.0, True), (-1.0, False)])
 def test_separable_classes_are_told_apart(scale, expected):
     x = np.array([-2.0, -1.0, 1.0, 2.0])
@@ -159,6 +190,36 @@ def test_the_scale_and_the_origin_of_features_hide_no_separation(others, offset)
     X = np.column_stack([separating, others * rng.normal(size=40)])
     assert is_separable(X, y, np.ones(40), fit_intercept=True)
     assert not is_separable(X[:, 1:], y, np.ones(40), fit_intercept=True)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e8, 1e12])
+@pytest.mark.parametrize(("n_features", "n_classes"), [(1, 2), (3, 2), (2, 3)])
+def test_a_row_far_from_all_others_separates_none_of_them(size, n_features, n_classes):
+    """Classes are random, so that many rows are nearer to another one."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, n_features)), rng.integers(0, n_classes, 60)
+    X[0, 0], y[0] = size, 1
+    Y, ones = np.eye(n_classes)[y], np.ones(60)
+    Y = Y[:, 1:] if n_classes == 2 else Y
+    assert not is_separable(X, Y, ones, fit_intercept=True)
+    X[:, 0] = np.where(y == 1, np.abs(X[:, 0]) + 1, -np.abs(X[:, 0]) - 1)
+    assert is_separable(X, Y, ones, fit_intercept=True)
+
+
+def test_an_outlier_does_not_hide_a_minimum():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 1)), rng.integers(0, 2, 60)
+    X[0], y[0] = 1e8, 1
+    certificates = ProjectedLogisticRegression(1, alpha=0, random_state=0).fit(X, y).certificates_
+    assert certificates["loss"] > 30
+    assert (certificates["status"], certificates["has_minimum"]) == ("minimum", True)
+
+
+def test_the_origin_counts_without_an_intercept():
+    """All rows are on one side of it."""
+    X, y, ones = np.array([[1.0], [2.0], [4.0]]), np.array([[0.0], [0.0], [1.0]]), np.ones(3)
+    assert is_separable(X, y, ones, fit_intercept=True)
+    assert not is_separable(X, y, ones, fit_intercept=False)
 
 
 def test_one_row_that_runs_off_is_no_minimum():

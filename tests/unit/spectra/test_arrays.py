@@ -116,8 +116,8 @@ def table(tmp_path, header, **changes):
 
 def test_only_numbered_columns_are_spectra(tmp_path):
     # Neither a label, nor another column that begins alike, may be among the features.
-    dataset = table(tmp_path, "f0,fe_h,f_err0,f1,flag,f1a,f10")
-    assert dataset.X.tolist() == [[1, 4, 7], [2, 8, 14]]
+    dataset = table(tmp_path, "f0,fe_h,f1,f10,f_err0,flag,f1a")
+    assert dataset.X.tolist() == [[1, 3, 4], [2, 6, 8]]
     dataset = table(tmp_path, "f0,f1,f2", labels={"y": "f1"}, row_id="f0")
     assert dataset.X.tolist() == [[3], [6]]
 
@@ -215,6 +215,63 @@ def test_masked_pixels(load):
     assert dataset.X[7, 3] == dataset.X[200, 4] == 1
     kept = load({"sigma": values["sigma"]}, max_error=None)
     assert kept.X_error[200, 4] == np.float32(1e10)
+
+
+def test_the_unit_of_the_flux_does_not_matter(load):
+    values = arrays()
+    values["sigma"][200, 4] = np.inf
+    expected = load(values, normalise="median")
+    good = np.where(np.isinf(values["sigma"]), np.nan, values["flux"]).astype(float)
+    median = np.nanmedian(good, axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        expected.X, np.where(np.isnan(good), 1, good / median), rtol=3e-7, atol=0
+    )
+    for unit in (3e-15, 400.0):
+        scaled = {name: (values[name] * np.float64(unit)) for name in ("flux", "sigma")}
+        found = load(values | scaled, normalise="median")
+        np.testing.assert_allclose(found.X, expected.X, rtol=3e-7)
+        np.testing.assert_allclose(found.X_error, expected.X_error, rtol=3e-7)
+
+
+@pytest.mark.parametrize("unit", [3e-15, 400.0, 0.1, -1.0])
+def test_flux_that_is_not_near_the_continuum_is_refused(load, unit):
+    values = {"flux": arrays()["flux"] * unit, "sigma": arrays()["sigma"] * abs(unit)}
+    with pytest.raises(InputError, match=r"median of the flux is .*normalise: median") as caught:
+        load(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_level_is_that_of_the_median_spectrum_of_the_whole_file(load):
+    flux = arrays()["flux"]
+    flux[:140] *= 1000  # the first block, but fewer than half
+    assert load({"flux": flux}, max_error=None).X.shape == (N, P)
+    with pytest.raises(InputError, match="median of the flux is"):
+        load({"flux": flux[::-1] * 1000 / np.where(np.arange(N) < 140, 1, 30)[:, None]})
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, float])
+@pytest.mark.parametrize(("writer", "suffix"), [(write_h5, ".h5"), (write_npz, ".npz")])
+def test_a_mask_of_its_own(load, writer, suffix, kind):
+    mask = np.zeros((N, P), kind)
+    mask[7, 3] = mask[299, 11] = 1
+    flux = arrays()["flux"]
+    flux[mask != 0] = 50.0
+    named = {"mask": ("deep/" if suffix == ".h5" else "") + "bad"}
+    dataset = load({"flux": flux, "bad": mask}, writer, suffix, **named)
+    assert np.argwhere(np.isinf(dataset.X_error)).tolist() == [[7, 3], [299, 11]]
+    np.testing.assert_array_equal(dataset.X, np.where(mask != 0, 1, flux))
+    with pytest.raises(InputError, match=r"mask \('.*bad'\) have shape \(300, 3\)"):
+        load({"bad": mask[:, :3]}, writer, suffix, **named)
+
+
+def test_a_mask_in_the_columns_of_a_table(tmp_path):
+    text = "y,f0,f1,m1,m0\n1,0.9,1.1,0,1\n2,0.8,1.2,1,0\n"
+    (tmp_path / "stars.csv").write_text(text)
+    data = {"source": "spectra-arrays", "path": str(tmp_path / "stars.csv"), "flux": "f"}
+    data |= {"mask": "m", "labels": {"y": "y"}}
+    write_spectra("stars", data, tmp_path / "data.h5", seed=1)
+    dataset = read_dataset(tmp_path / "data.h5", ["X"])
+    np.testing.assert_array_equal(dataset.X, np.float32([[1, 1.1], [0.8, 1]]))
 
 
 def test_a_grid_gives_chips_and_is_checked(load):

@@ -77,7 +77,7 @@ def test_a_chip_without_continuum_is_masked():
         pixels=replace(PIXELS, chips=(slice(0, 3), slice(3, 6))),
         row_id=IDS,
         where="set",
-        by_chip=True,
+        method="chip-median",
     )
     masked = np.isinf(block["X_error"])
     expected = np.zeros((3, 6), bool)
@@ -94,7 +94,7 @@ def test_what_is_not_a_number_is_masked():
     data["error"][2, 5] = np.inf
     data["bad"][2, 1] = True
     data["error"][2, 1] = 0.0  # of a bad pixel, which does not matter
-    block = features(**data, pixels=PIXELS, row_id=IDS, where="set", by_chip=False)
+    block = features(**data, pixels=PIXELS, row_id=IDS, where="set", method="none")
     masked = {(0, 2), (1, 3), (1, 0), (2, 5), (2, 1)}
     assert set(map(tuple, np.argwhere(np.isinf(block["X_error"])).tolist())) == masked
     assert all(block["X"][at] == 1 for at in masked)
@@ -106,7 +106,7 @@ def test_what_is_not_a_number_is_masked():
 def test_large_errors_are_masked_in_units_of_the_continuum():
     data = make(flux=np.full((3, 6), 100.0), error=np.full((3, 6), 10.0))
     data["error"][1, 2] = 650.0
-    options = {"pixels": PIXELS, "row_id": IDS, "where": "set", "by_chip": True}
+    options = {"pixels": PIXELS, "row_id": IDS, "where": "set", "method": "chip-median"}
     block = features(**data, **options, max_error=6.0)
     assert np.argwhere(np.isinf(block["X_error"])).tolist() == [[1, 2]]
     assert np.isfinite(features(**data, **options)["X_error"]).all()
@@ -115,7 +115,7 @@ def test_large_errors_are_masked_in_units_of_the_continuum():
 def test_only_the_kept_pixels_are_returned_but_all_count_for_the_median():
     data = make()
     pixels = all_pixels(6, np.arange(6) + 15000.0, pixel_step=2)
-    block = features(**data, pixels=pixels, row_id=IDS, where="set", by_chip=True)
+    block = features(**data, pixels=pixels, row_id=IDS, where="set", method="chip-median")
     expected = data["flux"] / np.median(data["flux"], axis=1, keepdims=True)
     np.testing.assert_allclose(block["X"], expected[:, ::2], rtol=1e-6)
     assert pixels.names == ("15000.000", "15002.000", "15004.000")
@@ -124,7 +124,7 @@ def test_only_the_kept_pixels_are_returned_but_all_count_for_the_median():
 def test_without_errors_there_are_none():
     data = make(error=None)
     data["flux"][0, 0] = np.nan
-    block = features(**data, pixels=PIXELS, row_id=IDS, where="set", by_chip=False)
+    block = features(**data, pixels=PIXELS, row_id=IDS, where="set", method="none")
     assert list(block) == ["X"]
     assert block["X"][0, 0] == 1
 
@@ -144,14 +144,14 @@ def test_an_error_that_is_not_positive_is_refused(at, value, message):
     data = make()
     data["error"][at] = value
     with pytest.raises(InputError, match=message):
-        features(**data, pixels=PIXELS, row_id=IDS, where="set", by_chip=False)
+        features(**data, pixels=PIXELS, row_id=IDS, where="set", method="none")
 
 
 def test_a_spectrum_without_a_good_pixel_is_refused():
     data = make()
     data["flux"][1] = np.nan
     with pytest.raises(InputError, match=r"row 's1' has no good pixel, .* have 1 of these 3"):
-        features(**data, pixels=PIXELS, row_id=IDS, where="set", by_chip=True)
+        features(**data, pixels=PIXELS, row_id=IDS, where="set", method="chip-median")
 
 
 def test_the_same_grid_passes_and_another_does_not():
@@ -184,7 +184,7 @@ def test_an_error_counts_only_where_the_pixel_is_kept():
     data = make()
     data["error"][1, 3] = -1.0
     lam = np.arange(6) + 15000.0
-    options = {"row_id": IDS, "where": "set", "by_chip": True}
+    options = {"row_id": IDS, "where": "set", "method": "chip-median"}
     features(**data, pixels=all_pixels(6, lam, pixel_step=2), **options)
     with pytest.raises(InputError, match=r"the error of column '15003\.000' is -1 in row 's1'"):
         features(**data, pixels=all_pixels(6, lam, pixel_step=3), **options)

@@ -288,6 +288,7 @@ GROUPS = {"use": ("group",)}
             "shuffle is false, which would repeat the s",
         ),
         ("k-fold", {"n_folds": 91, "test_size": 0}, "90 rows to train on are fewer than the 91"),
+        ("k-fold", {"n_folds": 91, "test_size": 0.5}, "90 rows in all are fewer than the 91 folds"),
         ("k-fold", {"n_folds": 60, "test_size": 0.5}, "45 rows to train on are fewer than the 60"),
         ("k-fold", {"n_folds": 80, "test_size": 0}, "class '0' has fewer rows to train on"),
         ("grouped", {}, "method 'grouped' needs the group of each row; name its column in data"),
@@ -296,7 +297,7 @@ GROUPS = {"use": ("group",)}
         (
             "grouped",
             {"n_folds": 21, **GROUPS},
-            r"\d\d groups to train on are fewer than the 21 fol",
+            r"\d\d groups in all are fewer than the 21 fol",
         ),
         ("grouped", {"n_folds": 15, "test_size": 0.5, **GROUPS}, "10 groups to train on are fewer"),
         (
@@ -305,7 +306,7 @@ GROUPS = {"use": ("group",)}
             "needs classes but the task is regression; use 'k-f",
         ),
         ("stratified-grouped", {"task": "regression", **GROUPS}, "regression; use 'grouped'"),
-        ("stratified", {"n_folds": 70}, "class '0' has fewer rows to train on .13. than there are"),
+        ("stratified", {"n_folds": 70}, "class '0' has fewer rows in all .13. than there are"),
         ("stratified", {"n_folds": 12}, "class '0' has fewer rows to train on .10. than there are"),
         (
             "stratified",
@@ -353,7 +354,7 @@ def test_rows_that_cannot_be_split():
         make(rows | {"row_id": np.full(N, "a")}, "k-fold")
     with pytest.raises(InputError, match="30 target values for 90 row ids"):
         make(rows | {"y": rows["y"][:30]}, "k-fold")
-    with pytest.raises(InputError, match="class 'hot' has fewer rows to train on"):
+    with pytest.raises(InputError, match=r"class 'hot' has fewer rows in all \(2\)"):
         make(
             rows | {"y": np.array([0, 1] * 44 + [2] * 2)},
             "stratified",

@@ -20,6 +20,7 @@ from starstack.stacking.meta_fit import (
     read_meta_predictions,
     write_meta_predictions,
 )
+from starstack.tables.summaries import weight_share_table
 
 CLASSIFIERS = [("bayes", GaussianNB()), ("near", KNeighborsClassifier(5))]
 REGRESSORS = [("line", LinearRegression()), ("near", KNeighborsRegressor(5))]
@@ -28,6 +29,7 @@ TREES = [
     ("b", DecisionTreeClassifier(max_depth=1, random_state=0)),
 ]
 FINAL = LinearDiscriminantAnalysis()
+COLUMNS = ["model", "meta_feature", "output", "weight", "standardised"]
 
 
 def test_rows_are_train_and_test_rows_in_the_order_of_the_data(study, stored):
@@ -113,7 +115,7 @@ def test_weights_table_of_a_linear_meta_learner(study, stored):
         dataset, split, features, Ridge(), MetaOptions(keep_features=True)
     )
     table = result.weights
-    assert table.columns.tolist() == ["model", "meta_feature", "output", "weight"]
+    assert table.columns.tolist() == COLUMNS
     # Six meta-features, three kept features and the bias, for each of three targets.
     assert len(table) == 3 * (6 + 3 + 1)
     first = table[table.output == "y0"]
@@ -124,6 +126,31 @@ def test_weights_table_of_a_linear_meta_learner(study, stored):
     assert by_name["(bias)", "y1"] == result.model.intercept_[1]
 
 
+def test_shares_of_the_weights_do_not_depend_on_units(study, stored):
+    dataset, split = study("linnerud")
+    shares = []
+    for unit in ([1.0, 1.0, 1.0], [1000.0, 1.0, 1.0]):
+        measured = replace(dataset, y=dataset.y * unit)
+        features = stored(measured, split, REGRESSORS)
+        result = fit_on_stored_features(
+            measured, split, features, LinearRegression(), MetaOptions(keep_features=True)
+        )
+        table = result.weights.assign(meta_learner="lr", trained_on="out-of-fold")
+        shares.append(weight_share_table(table)["lr"].to_numpy())
+    np.testing.assert_allclose(*shares, rtol=1e-6)
+
+
+def test_standardised_weights_are_those_of_standardised_columns(study, stored):
+    dataset, split = study("linnerud")
+    features = stored(dataset, split, REGRESSORS)
+    result = fit_on_stored_features(dataset, split, features, LinearRegression(), MetaOptions())
+    Z = np.hstack([features.blocks["out-of-fold"][model] for model in ("line", "near")])
+    y = dataset.y[split.train_rows()]
+    alone = LinearRegression().fit((Z - Z.mean(0)) / Z.std(0), (y - y.mean(0)) / y.std(0))
+    found = result.weights[result.weights.meta_feature != "(bias)"].standardised
+    np.testing.assert_allclose(found, alone.coef_.ravel(), rtol=1e-6)
+
+
 def test_weights_table_of_a_blend(study, stored):
     dataset, split = study("linnerud")
     features = stored(dataset, split, REGRESSORS)
@@ -131,6 +158,7 @@ def test_weights_table_of_a_blend(study, stored):
     table = result.weights[result.weights.model != ""]
     assert table.model.tolist() == ["line", "near"] * 3
     assert (table.groupby("output").weight.sum() == 1.0).all()
+    assert (table.standardised == table.weight).all()
     bias = result.weights[result.weights.meta_feature == "(bias)"]
     assert bias.weight.tolist() == [0.0] * 3
     assert result.description.startswith("y0: Weights: line ")
@@ -141,7 +169,7 @@ def test_a_meta_learner_without_weights_has_an_empty_table(study, stored):
     features = stored(dataset, split, CLASSIFIERS)
     result = fit_on_stored_features(dataset, split, features, GaussianNB(), MetaOptions())
     assert result.weights.empty
-    assert result.weights.columns.tolist() == ["model", "meta_feature", "output", "weight"]
+    assert result.weights.columns.tolist() == COLUMNS
     assert result.description == ""
 
 

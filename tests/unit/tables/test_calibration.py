@@ -36,6 +36,11 @@ def test_rows_and_columns():
     assert str(found.iloc[0, 0]) == "70.1 ± 1.2" and str(found.iloc[0, 1]) == "0.970 ± 0.030"
 
 
+def test_without_bins_there_is_no_column_of_them():
+    found = calibration_summary(table().query("snr == 'all'"))
+    assert found.index.names == ["Estimator", "Method", "Label", "n"] and len(found) == 4
+
+
 def test_bins():
     found = calibration_summary(table(), snr=("20-30",))
     assert set(found.index.get_level_values("S/N")) == {"20–30"}

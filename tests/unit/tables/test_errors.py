@@ -26,10 +26,15 @@ def test_one_row_per_estimator_and_bin_and_base_models_over_all_rows_only():
     assert table.index.names == ["Estimator", "S/N", "n"]
 
 
+def test_without_bins_there_is_no_column_of_them():
+    table = errors_table(errors().query("snr == 'all'"))
+    assert table.index.names == ["Estimator", "n"] and len(table) == 2
+
+
 def test_cells_are_values_with_errors_in_the_order_of_the_data():
     table = errors_table(errors())
-    assert table.columns.tolist()[:2] == [("teff", "bias"), ("teff", "scatter")]
-    assert table.loc[("net", "20–50", 10), ("logg", "scatter")] == Measurement(0.2, 0.5)
+    assert table.columns.tolist()[:2] == [("teff", "bias"), ("teff", "MAD scatter")]
+    assert table.loc[("net", "20–50", 10), ("logg", "MAD scatter")] == Measurement(0.2, 0.5)
 
 
 def test_targets_bear_their_words_and_units():

@@ -1,11 +1,14 @@
 """LaTeX tables: shape, escapes, numbers."""
 
+import ast
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import starstack
 from starstack.tables.latex import escape, write_latex
 from starstack.tables.measurement import Measurement
 
@@ -99,4 +102,61 @@ def test_an_empty_table_compiles_as_a_comment(tmp_path):
 def test_escapes(text):
     assert escape(f"a{text}b") == f"a\\{text}b"
     assert "~" not in escape("~") and escape("^") != "^"
-    assert escape("R² ± σ") == r"R\textsuperscript{2} $\pm$ σ"
+    assert escape("R² ± σ") == r"R\textsuperscript{2} $\pm$ $\sigma$"
+
+
+def own_texts():
+    """Every text that the library and its scripts may write, but for their documentation."""
+    root = Path(starstack.__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        said = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and isinstance(node.body[0], ast.Expr)
+        }
+        # The line separator of Unicode is there to be replaced.
+        yield from (
+            node.value.replace("\u2028", "")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in said
+            and path.name != "latex.py"
+        )
+
+
+def test_pdflatex_prints_all_that_the_library_writes():
+    signs = {sign for text in own_texts() for sign in text}
+    assert set("Σσ²ᵀ−–é") <= signs
+    assert [sign for sign in sorted(signs) if not escape(sign).isascii()] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("M☉", r"M$\odot$"),
+        ("J Σ Jᵀ", r"J $\Sigma$ J\textsuperscript{T}"),
+        ("λ·δ ςΑΩο", r"$\lambda$$\cdot$$\delta$ $\varsigma$A$\Omega$$o$"),
+        ("10⁻³ H₂", r"10\textsuperscript{$-$}\textsuperscript{3} H\textsubscript{2}"),
+        ("Čech ñ Å ß", r"\v{C}ech \~{n} \AA{} \ss{}"),
+        ("[Fe/H]", "{[}Fe/H{]}"),
+    ],
+)
+def test_signs_of_users(text, written):
+    assert escape(text) == written
+
+
+def test_greek_letters_are_commands_of_latex():
+    small = "αβγδεζηθικλμνξοπρςστυφχψω"
+    names = re.findall(r"\$\\?([a-z]+)\$", "".join(map(escape, small)))
+    assert len(names) == 25 and {"alpha", "lambda", "omega"} <= set(names)
+    assert all(map(str.isascii, map(escape, "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ")))
+
+
+def test_what_pdflatex_cannot_print_is_named_in_a_comment(tmp_path):
+    text = written(pd.DataFrame({"星": ["a"]}), tmp_path)
+    assert text.splitlines()[0] == "% Needs XeLaTeX or LuaLaTeX, and a font that has 星"
+    assert "星 \\\\" in text
+    assert written(pd.DataFrame({"σ": ["a"]}), tmp_path).isascii()

@@ -35,12 +35,12 @@ HONEST = (
 )
 WEIGHTS = pd.DataFrame(
     [
-        ("wine", "nnls", "out-of-fold", "svm", "svm", "all classes", 0.9),
-        ("wine", "nnls", "out-of-fold", "knn", "knn", "all classes", 0.3),
-        ("wine", "nnls", "out-of-fold", "", "(bias)", "all classes", 0.0),
-        ("wine", "leaky", "in-sample", "svm", "svm__b", "b", -1.0),
-        ("wine", "leaky", "in-sample", "knn", "knn__b", "b", 3.0),
-        ("wine", "leaky", "in-sample", "", "(bias)", "b", 0.7),
+        ("wine", "nnls", "out-of-fold", "svm", "svm", "all classes", 0.9, 0.9),
+        ("wine", "nnls", "out-of-fold", "knn", "knn", "all classes", 0.3, 0.3),
+        ("wine", "nnls", "out-of-fold", "", "(bias)", "all classes", 0.0, float("nan")),
+        ("wine", "leaky", "in-sample", "svm", "svm__b", "b", -1.0, -1.0),
+        ("wine", "leaky", "in-sample", "knn", "knn__b", "b", 3.0, 3.0),
+        ("wine", "leaky", "in-sample", "", "(bias)", "b", 0.7, float("nan")),
     ],
     columns=list(RESULT_TABLES["weights"]),
 )

@@ -30,7 +30,8 @@ SCORES = pd.DataFrame(
 
 
 def weights(*rows):
-    return pd.DataFrame([("wine", *row) for row in rows], columns=list(RESULT_TABLES["weights"]))
+    table = [("wine", *row, row[-1]) for row in rows]
+    return pd.DataFrame(table, columns=list(RESULT_TABLES["weights"]))
 
 
 OOF = "out-of-fold"
@@ -60,6 +61,14 @@ def test_score_table():
     assert table.iloc[0].tolist() == [Measurement(0.95, 0.02), Measurement(0.94, 0.03), None]
     assert table.iloc[1].tolist() == [Measurement(0.93, 0.02), None, Measurement(0.3, 0.05)]
     assert table.iloc[2].tolist() == [Measurement(0.97, 0.01), Measurement(0.96, 0.02), None]
+
+
+def test_score_table_says_where_rows_are_weighted():
+    table = score_table(SCORES, weighted=True)
+    assert {metric for metric, _ in table.columns} == {
+        "Accuracy (weighted)",
+        "Log loss (weighted)",
+    }
 
 
 def test_score_table_of_several_studies_and_outputs():
@@ -100,6 +109,9 @@ def test_weight_shares_stay_with_their_meta_learner():
     assert table.columns.tolist() == ["zeta", "alpha (in-sample)"]
     assert table.index.tolist() == ["svm", "knn"]
     np.testing.assert_allclose(table.to_numpy(), [[75.0, 25.0], [25.0, 75.0]])
+    # A weight of other units, as large as before once it is standardised.
+    other = WEIGHTS.assign(weight=WEIGHTS["weight"] * [1000, 1, 1, 1, 1])
+    pd.testing.assert_frame_equal(weight_share_table(other), table)
 
 
 def test_diversity_matrix():

@@ -108,3 +108,50 @@ def test_the_rounding_of_a_part_that_is_zero_is_no_mistake():
 def test_a_file_in_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"expected a folder that is there, got .*none; make it"):
         make().save(tmp_path / "none" / "a.h5")
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize(
+    "matrix", [[[-1e-9, 0], [0, 1e-9]], [[1e-9, 3e-9], [-2e-9, 1e-9]], [[1e-9, 3e-9], [3e-9, 1e-9]]]
+)
+def test_all_that_rounding_leaves_of_a_part_is_treated_alike(part, matrix):
+    """A negative variance, a skew matrix and a negative eigenvalue of the same size."""
+    good, parts = make(), [np.zeros((4, 2, 2)) for _ in range(3)]
+    parts[part][1] = matrix
+    parts[part - 1][:] = np.eye(2)
+    budget = ErrorBudget(good.row_id, good.names, good.units, *parts)
+    for name in ("noise", "weights", "intrinsic", "total"):
+        assert (budget.standard_deviations(name) >= 0).all()
+    parts[part][1] = 1e5 * np.array(matrix)
+    with pytest.raises(InputError, match="row 'star-1é' has"):
+        ErrorBudget(good.row_id, good.names, good.units, *parts)
+
+
+def test_lists_are_taken_and_what_is_no_real_number_is_refused():
+    good = make()
+    parts = {name: getattr(good, name).tolist() for name in ("noise", "weights", "intrinsic")}
+    names = {"row_id": good.row_id.tolist(), "names": ["teff", "logg"], "units": ["K", ""]}
+    found = ErrorBudget(**names, **parts)
+    np.testing.assert_array_equal(found.total, good.total)
+    assert found.to_table().equals(good.to_table())
+    whole = np.stack([np.eye(2, dtype=int)] * 4)
+    assert (
+        ErrorBudget(**names, **parts | {"noise": whole}).standard_deviations("noise") == 1
+    ).all()
+    single = good.noise.astype(np.float32)
+    assert ErrorBudget(**names, **parts | {"noise": single}).noise is single
+    for wrong, kind in (
+        (good.noise + 0j, "complex128"),
+        (good.noise.astype(str), "<U"),
+        ([[[1.0]], [[1.0, 2.0]]], "lists of unequal lengths"),
+        (None, "object"),
+    ):
+        for part in parts:
+            with pytest.raises(InputError, match=f"{part}: expected real numbers .*, got {kind}"):
+                ErrorBudget(**names, **parts | {part: wrong})
+
+
+@pytest.mark.parametrize("call", ["standard_deviations", "correlations"])
+def test_parts_have_names(call):
+    with pytest.raises(InputError, match="part is 'weight'; expected one of noise, weights"):
+        getattr(make(), call)("weight")

@@ -238,3 +238,14 @@ def test_a_matrix_that_is_no_covariance_is_named(table_of, matrix, words):
     with pytest.raises(InputError, match=f"^covariance: {words}") as caught:
         table_of(errors, covariance, NAMES)
     assert "\n" not in str(caught.value)
+
+
+def test_names_and_signal_to_noise_ratios_belong_to_the_errors():
+    errors, covariance = drawn(5)
+    for names in (("a",), ("a", "b", "c"), "ab"):
+        with pytest.raises(InputError, match="expected a list of 2, one for each label"):
+            calibration_table(errors, covariance, names)
+    with pytest.raises(InputError, match=r"snr has shape \(4,\); expected \(5,\)"):
+        calibration_table(errors, covariance, NAMES, snr=np.ones(4), snr_bins=(0, 2))
+    with pytest.raises(InputError, match=r"errors: have shape \(5,\); expected \(n, k\)"):
+        calibration_table(errors[:, 0], covariance[:, :1, :1], NAMES[:1])

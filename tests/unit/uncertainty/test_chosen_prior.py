@@ -74,7 +74,7 @@ def test_kfac_chooses_for_conjugate_gradients_and_preconditions_them(linear, mon
 def test_a_layer_without_kronecker_factors_is_left_to_low_rank():
     recurrent = network(
         keras.layers.Reshape((WIDTH, 1), dtype="float64"),
-        keras.layers.SimpleRNN(2, dtype="float64"),
+        keras.layers.SimpleRNN(2, unroll=True, dtype="float64"),
         dense(1),
     )
     assert choosing_structure("cg", recurrent) == "low_rank"

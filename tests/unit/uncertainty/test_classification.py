@@ -123,3 +123,11 @@ def test_what_is_refused():
 def test_too_few_draws_are_refused(n_draws):
     with pytest.raises(InputError, match=f"n_draws is {n_draws}; expected 4 or more"):
         monte_carlo_predictive(np.zeros((1, 2)), np.eye(2)[None], n_draws=n_draws)
+
+
+@pytest.mark.parametrize("predict", [probit_predictive, monte_carlo_predictive])
+def test_logits_are_a_finite_table(predict):
+    with pytest.raises(InputError, match=r"logits: expected finite .* got shape \(2,\); correct"):
+        predict(np.zeros(2), np.eye(2)[None])
+    with pytest.raises(InputError, match=r"got shape \(1, 2\) with NaN or infinity; correct"):
+        predict(np.array([[0.0, np.nan]]), np.eye(2)[None])

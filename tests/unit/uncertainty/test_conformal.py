@@ -175,7 +175,7 @@ def test_scores_that_are_not_numbers_are_refused():
         conformal_quantile(scores, 0.1)
     with pytest.raises(InputError, match="scores: 1 of 12 are NaN"):
         cv_plus_intervals(scores, np.zeros(12, int), np.zeros((1, 1)), alpha=0.1)
-    with pytest.raises(InputError, match="scores: 12 of 12 are NaN"):
+    with pytest.raises(InputError, match="sigma_of_row: nan in 12 of 12"):
         cv_plus_intervals(
             np.zeros(12),
             np.zeros(12, int),
@@ -197,7 +197,52 @@ def test_predicted_errors_that_are_not_above_zero_are_refused(bad, shown):
     for name in ("sigma_of_row", "sigma_by_fold"):
         given = {"sigma_of_row": np.ones(2), "sigma_by_fold": np.ones((1, 2))}
         given[name] = sigma.reshape(given[name].shape)
-        if name == "sigma_of_row" and bad != -1:
-            continue  # it makes a score that is NaN or infinite
         with pytest.raises(InputError, match=f"^{name}: {shown} in 1 of 2 predictions"):
             cv_plus_intervals(np.ones(2), np.zeros(2, int), np.zeros((1, 2)), alpha=0.5, **given)
+
+
+def test_negative_scores_are_refused():
+    """Their interval would end before it begins."""
+    with pytest.raises(InputError, match="scores: 2 of 12 are negative, the least -3; expected"):
+        split_conformal_intervals(np.r_[-3.0, -1.0, np.ones(10)], np.zeros(2), alpha=0.1)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_errors_and_predictions_belong_together(length):
+    scores, residuals, folds = np.arange(1.0, 20.0), np.ones(19), np.zeros(19, int)
+    words = rf"has shape \({length},\); expected \(2,\), one error for each prediction"
+    with pytest.raises(InputError, match=f"^sigma: {words}"):
+        split_conformal_intervals(scores, np.zeros(2), np.ones(length), alpha=0.1)
+    both = {"sigma_of_row": np.ones(19), "sigma_by_fold": np.ones((1, 2))}
+    for name, wrong in (
+        ("sigma_of_row", np.ones(length)),
+        ("sigma_by_fold", np.ones((1, length))),
+        ("sigma_by_fold", np.ones(2)),
+    ):
+        with pytest.raises(InputError, match=f"^{name}: (has shape|expected numbers of shape)"):
+            cv_plus_intervals(residuals, folds, np.zeros((1, 2)), alpha=0.1, **both | {name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"alpha": "a"}, "alpha: is a; expected more than 0"),
+        ({"alpha": np.nan}, "alpha: is nan; expected more than 0"),
+        ({"residuals": ["a"] * 3}, r"residuals: expected numbers of shape \(n,\), got others"),
+        ({"residuals": np.ones((3, 2))}, r"residuals: .*got shape \(3, 2\); of several labels"),
+        ({"predicted_by_fold": np.zeros(2)}, r"predicted_by_fold: expected .*\(folds, n\), got"),
+        ({"fold_of_row": [0, 1, 0.5]}, "of which one is 0.5; expected one each, a whole number"),
+        ({"fold_of_row": [0, -1, 0]}, "of which one is -1; expected one each, a whole number"),
+        ({"fold_of_row": []}, "3 residuals have 0 folds; expected one each"),
+    ],
+)
+def test_what_is_no_number_or_fold_is_refused(change, message):
+    given = {
+        "residuals": np.ones(3),
+        "fold_of_row": [0, 1, 0],
+        "predicted_by_fold": np.zeros((2, 4)),
+        "alpha": 0.5,
+    }
+    assert cv_plus_intervals(**given)[0].tolist() == [-1, -1, -1, -1]
+    with pytest.raises(InputError, match=message):
+        cv_plus_intervals(**given | change)

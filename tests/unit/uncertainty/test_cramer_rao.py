@@ -196,3 +196,16 @@ def test_shapes_that_do_not_agree_are_refused():
         cramer_rao_bound(derivatives, errors, nuisances=nuisance, prior_spreads=[1.0, 2.0])
     with pytest.raises(InputError, match=r"jacobian has shape \(3, 2, 29\); expected \(3, k, 30"):
         biased_bound(np.ones((3, 2, 29)), derivatives, errors)
+
+
+def test_derivatives_of_one_spectrum_are_a_row():
+    derivatives, errors = problem()
+    for call in (fisher_information, cramer_rao_bound):
+        with pytest.raises(
+            InputError, match=r"derivatives have shape \(2, 30\); expected \(n, k, p"
+        ):
+            call(derivatives[0], errors[0])
+    np.testing.assert_array_equal(
+        cramer_rao_bound(derivatives.tolist(), errors.tolist()),
+        cramer_rao_bound(derivatives, errors),
+    )

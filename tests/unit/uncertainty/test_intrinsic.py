@@ -182,3 +182,36 @@ def test_labels_with_the_same_errors_have_a_singular_scatter(dof):
     np.testing.assert_allclose(found / np.outer(unit, unit), found[0, 0], rtol=1e-3)
     if dof is None:
         np.testing.assert_allclose(found, errors.T @ errors / 900, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (-np.diag([100.0, 0.01]), "has variances"),
+        ([[100.0, 2.0], [2.0, 0.01]], "has a correlation matrix with the eigenvalue -1"),
+        ([[100.0, 0.5], [0.0, 0.01]], "and a symmetric matrix"),
+    ],
+)
+def test_a_known_matrix_that_is_no_covariance_is_refused_with_its_star(matrix, words):
+    errors, known, predicted = drawn(300)
+    known[7] = matrix
+    with pytest.raises(InputError, match=f"the covariance of star 7 has .*{words[4:]}"):
+        fit_intrinsic(errors, known, predicted)
+
+
+def test_what_rounding_leaves_of_no_covariance_is_none():
+    errors, _, predicted = drawn(300)
+    unit = np.diag([20.0, 0.05])
+    rounding = unit @ np.array([[-1e-15, 3e-15], [-2e-15, 1e-15]]) @ unit
+    found = fit_intrinsic(errors, np.stack([rounding] * 300), predicted, min_stars=300)
+    expected = fit_intrinsic(errors, np.zeros((300, 2, 2)), predicted, min_stars=300)
+    for one, other in zip(found.boxes, expected.boxes, strict=True):
+        np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dof", [-1.0, 2.0, np.nan])
+def test_degrees_of_freedom_without_a_covariance_are_refused(dof):
+    with pytest.raises(InputError, match=r"dof is .*; expected more than 2"):
+        fit_intrinsic(*drawn(300), dof=dof)
+    with pytest.raises(InputError, match="2 or more stars"):
+        fit_intrinsic(np.ones(300), np.ones(300), np.ones(300))

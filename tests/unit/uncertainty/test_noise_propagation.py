@@ -332,3 +332,12 @@ def test_a_masked_pixel_without_a_number_is_refused():
 def test_no_spectrum_is_refused():
     with pytest.raises(InputError, match="expected at least one spectrum"):
         noise_covariance(linear()[1], np.ones((0, P)), np.ones((0, P)))
+
+
+def test_a_single_spectrum_is_a_row():
+    _, network = linear()
+    x = np.ones(P)
+    with pytest.raises(InputError, match=r"got shape \(6,\); .* a single one as spectrum\[None\]"):
+        noise_covariance(network, x, x)
+    expected = noise_covariance(network, x[None], x[None])
+    np.testing.assert_array_equal(noise_covariance(network, [x.tolist()], [x.tolist()]), expected)

@@ -92,9 +92,11 @@ def test_identity_changes_nothing():
     np.testing.assert_array_equal(own["value"], table["value"])
 
 
-def test_bins_have_rows_enough_and_ties_stay_together():
+def test_bins_have_rows_enough_and_ties_stay_together(caplog):
     errors, covariance, _ = drawn(450, 1)
-    found = fit_recalibration(errors, covariance, np.arange(450.0), n_bins=10, min_rows=100)
+    with caplog.at_level("INFO"):
+        found = fit_recalibration(errors, covariance, np.arange(450.0), n_bins=10, min_rows=100)
+    assert "4 of the 10 bins asked for, of 450 rows: each needs 100 rows" in caplog.text
     assert len(found.n) == 4 and (found.n >= 100).all()
     same = fit_recalibration(errors, covariance, np.ones(450), n_bins=4)
     assert same.n.tolist() == [450] and same.factors.shape == (1, 2)
@@ -167,3 +169,32 @@ def test_singular_covariances_are_recalibrated_label_by_label(kind, caplog):
     caplog.clear()
     assert fit_recalibration(errors, singular, by, joint=False, **options).joint == ()
     assert not caplog.records
+
+
+def test_a_joint_law_names_the_row_that_has_no_inverse():
+    errors, covariance, by = drawn(1000, 1)
+    found = fit_recalibration(errors, covariance, by, n_bins=2)
+    new, stretched, of_new = errors[:5], covariance[:5].copy(), by[:5]
+    for factor in (1.0, 1e-3):
+        stretched[3] = factor**2 * np.outer([2.0, 3.0], [2.0, 3.0])
+        with pytest.raises(InputError, match=r"covariance of row 3 is singular .* one by one"):
+            found.joint_pit(new, stretched, of_new)
+        assert np.isfinite(found.pit(standardised(new, stretched), of_new)).all()
+    stretched[3] = [[1.0, 2.0], [2.0, 1.0]]
+    with pytest.raises(InputError, match="covariance: row 3 has a correlation matrix"):
+        found.joint_pit(new, stretched, of_new)
+    with pytest.raises(InputError, match=r"shape \(4, 2, 2\); expected \(5, 2, 2\)"):
+        found.joint_pit(new, covariance[:4], of_new)
+
+
+def test_what_does_not_belong_together_is_refused():
+    errors, covariance, by = drawn(300, 1)
+    with pytest.raises(InputError, match=r"by has shape \(299,\); expected \(300,\)"):
+        fit_recalibration(errors, covariance, by[:-1])
+    with pytest.raises(InputError, match=r"errors: have shape \(300,\); .* give errors\[:, None\]"):
+        fit_recalibration(errors[:, 0], covariance[:, 0, 0], by)
+    for n_bins in (0, 2.5, "a"):
+        with pytest.raises(InputError, match="n_bins: expected a whole number of at least 1"):
+            fit_recalibration(errors, covariance, by, n_bins=n_bins)
+    found = fit_recalibration(errors.tolist(), covariance.tolist(), by.tolist())
+    np.testing.assert_array_equal(found.factors, fit_recalibration(errors, covariance, by).factors)

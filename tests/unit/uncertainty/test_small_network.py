@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from starstack.data.dataset import Dataset
+from starstack.networks.holdout import validation_rows
 from starstack.networks.options import TrainingOptions
-from starstack.networks.training import validation_rows
 from starstack.seeds import derive_seed
 from starstack.uncertainty import small_network
 from starstack.uncertainty.small_network import components_of, fit_small, rows_to_predict

@@ -87,3 +87,18 @@ def test_codes_of_no_class(code):
 def test_rows_are_needed():
     with pytest.raises(InputError, match="at least one, got"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0))
+
+
+@pytest.mark.parametrize("code", [0.5, np.nan])
+def test_codes_that_are_no_whole_numbers(code):
+    with pytest.raises(InputError, match=f"codes of classes from 0 to 3, got {code};"):
+        fit_temperature(np.full((2, 4), 0.25), [0, code])
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -0.7, 3.0])
+def test_what_is_no_probability_is_refused(wrong):
+    """NaN had the lowest temperature of all, and logits had one of their own."""
+    probabilities = np.full((3, 2), 0.5)
+    probabilities[1, 0] = wrong
+    with pytest.raises(InputError, match=f"from 0 to 1, got {wrong:g} in row 1; give what comes"):
+        fit_temperature(probabilities.tolist(), [0, 1, 1])

@@ -12,12 +12,14 @@ matrices six of eight remain in a layer, and two of three in the first: in the n
 labels 1.22 times those of a gradient, where a product by itself takes 1.76 times.
 """
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from starstack.autodiff.compiled import Compiled
 from starstack.autodiff.dense_stack import DenseStack, Step, dense_stack
+from starstack.autodiff.inference import coarsest_type, logits_of, rounds_to_tf32
 from starstack.autodiff.losses import RowLoss, output_hessian_product
 from starstack.autodiff.products import Products
 from starstack.autodiff.transfer import Staging, Sum
@@ -25,8 +27,12 @@ from starstack.autodiff.transfer import Staging, Sum
 if TYPE_CHECKING:
     import tensorflow as tf
 
+logger = logging.getLogger(__name__)
+
 # Bytes that may be kept, of all batches together.
 KEPT_BYTES = 1e9
+# Relative differences that rounding explains between the two ways to a product.
+TOLERANCES = {"float64": 1e-8, "float32": 1e-3, "tf32": 3e-2}
 
 
 class Kept(NamedTuple):
@@ -46,7 +52,7 @@ class FixedHessian:
 
     Models that are no stack of Dense layers, or whose other layers have weights to train, data
     for which too much would be kept, and losses with penalties take `Products` instead, at the
-    weights of each product.
+    weights of each product; so does any model whose first product here is not theirs.
 
     Parameters
     ----------
@@ -81,14 +87,13 @@ class FixedHessian:
         )
         self._kept: list[Kept] | None = None
         if self.keeps:
-            # What follows the last layer is part of the loss; a last softmax is so already.
-            tail = stack.between[-1][: -1 if products.splits_at_logits else None]
-            passes = _Passes(stack.between[:-1], tail, products.row_loss)
+            passes = _Passes(stack.between, products.row_loss, products.splits_at_logits)
             self._first = Compiled(passes.first, "what all Hessian products share", False)
             self._second = Compiled(passes.second, "hessian product at fixed weights", False)
             self._staging = Staging(products.parameters)
             self._variables = [list(pair) for pair in stack.weights]
         self.renew()
+        self.keeps = self.keeps and self._agrees()
 
     def renew(self) -> None:
         """Take the model's weights as they are from here on."""
@@ -100,10 +105,34 @@ class FixedHessian:
                 for pair in self._variables
             ]
 
+    def _agrees(self) -> bool:
+        """Whether the product with some vector is that of `Products`, which is proved elsewhere."""
+        v = np.random.default_rng(0).standard_normal(self._products.parameters.size)
+        expected = self._products.hessian_vector_product(v)
+        error = np.linalg.norm(self._multiply(v) - expected)
+        dtype = "tf32" if rounds_to_tf32() else coarsest_type(self._products.model)
+        if error <= TOLERANCES[dtype] * np.linalg.norm(expected):
+            return True
+        logger.warning(
+            "Hessian products of model '%s' at fixed weights are not those of its loss (they "
+            "differ by %.1e of them %.1e): all are computed as a whole, which takes longer",
+            self._products.model.name,
+            error,
+            np.linalg.norm(expected),
+        )
+        self._kept = None
+        return False
+
     def __call__(self, v: np.ndarray) -> np.ndarray:
         """Multiply; v and the result of shape (P,)."""
         if not self.keeps:
             return self._products.hessian_vector_product(v)
+        result = self._multiply(v)
+        if not np.isfinite(result.sum()):
+            self._products.explain_not_finite("hessian_product", v)
+        return result
+
+    def _multiply(self, v: np.ndarray) -> np.ndarray:
         if self._kept is None:
             self._kept = [
                 Kept(*self._first(self._weights, *self._products.tensors(batch)))
@@ -116,19 +145,16 @@ class FixedHessian:
         total = Sum(self._products.parameters)
         for kept in self._kept:
             total.add(self._second(self._weights, vectors, kept))
-        result = total.times(self._products.scale)
-        if not np.isfinite(result.sum()):
-            self._products.explain_not_finite("hessian_product", v)
-        return result
+        return total.times(self._products.scale)
 
 
 class _Passes:
     """Forward and backward, without v and with it."""
 
     def __init__(
-        self, between: tuple[tuple[Step, ...], ...], tail: tuple[Step, ...], row_loss: RowLoss
+        self, between: tuple[tuple[Step, ...], ...], row_loss: RowLoss, splits_at_logits: bool
     ) -> None:
-        self._between, self._tail, self._row_loss = between, tail, row_loss
+        self._between, self._row_loss, self._splits = between, row_loss, splits_at_logits
 
     def first(self, weights: list, x: "tf.Tensor", y: "tf.Tensor", weight: "tf.Tensor") -> Kept:
         import tensorflow as tf
@@ -190,8 +216,10 @@ class _Passes:
     def _loss(self, y: "tf.Tensor", z: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
+        # What follows the last layer is part of the loss, up to the logits where it takes these.
+        outputs = _apply(self._between[-1], z)
         # Under its own name, as in `Kernels.outputs`.
-        return self._row_loss(y, tf.identity(_apply(self._tail, z)))
+        return self._row_loss(y, tf.identity(logits_of(outputs) if self._splits else outputs))
 
 
 def _apply(steps: tuple[Step, ...], h: "tf.Tensor") -> "tf.Tensor":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXACT_TYPES = ("float32", "float64")
+HALF_TYPES = ("float16", "bfloat16")
 # Rows of the trial that looks for what is random or mixes rows.
 TRIAL_ROWS = 2
 # Relative differences that rounding explains between equal rows, by the type of the outputs: in
@@ -47,10 +48,18 @@ def inference_function(
 
     def infer(x: "tf.Tensor") -> "tf.Tensor":
         outputs = _outputs(model, x)
-        # Keras's sigmoid and softmax leave their argument on their result.
-        return getattr(outputs, "_keras_logits", outputs) if logits else outputs
+        return logits_of(outputs) if logits else outputs
 
     return infer
+
+
+def logits_of(outputs: "tf.Tensor") -> "tf.Tensor":
+    """Return the argument of the sigmoid or softmax that made outputs, or else the outputs.
+
+    It need not be the outputs of any layer: ``lambda z: softmax(z / 2)`` takes z / 2.
+    """
+    # Keras's sigmoid and softmax leave their argument on their result.
+    return getattr(outputs, "_keras_logits", outputs)
 
 
 def has_logits(model: "keras.Model", x: np.ndarray) -> bool:
@@ -185,15 +194,19 @@ def _symbolic(model: "keras.Model", which: str) -> list | None:
 
 
 def _check_layer(layer: "keras.Layer") -> None:
+    import keras
+
     kind = type(layer).__name__
     if getattr(layer, "stateful", False):
         raise InputError(
             f"layer '{layer.name}' ({kind}) is stateful: its output depends on what came before; "
             "build it with stateful=False"
         )
-    if layer.compute_dtype not in EXACT_TYPES and layer.weights:
+    # An input is of the type that was declared, whatever the policy says.
+    computed = layer.dtype if isinstance(layer, keras.layers.InputLayer) else layer.compute_dtype
+    if computed in HALF_TYPES or (layer.weights and computed not in EXACT_TYPES):
         raise InputError(
-            f"layer '{layer.name}' ({kind}) computes in {layer.compute_dtype}, too coarse for "
+            f"layer '{layer.name}' ({kind}) computes in {computed}, too coarse for "
             "derivatives; load the weights into a float32 or float64 model"
         )
 
@@ -218,7 +231,7 @@ def _different_rows(x: np.ndarray) -> np.ndarray:
 def _try(model: "keras.Model", x: np.ndarray) -> None:
     state = _state(model)
     before = {path: np.copy(variable.numpy()) for path, (variable, _) in state.items()}
-    first, second = (np.asarray(_outputs(model, x)) for _ in range(2))
+    first, second = (_one_output(model, _outputs(model, x)) for _ in range(2))
     for path, (variable, layer) in state.items():
         if not np.array_equal(before[path], variable.numpy()):
             variable.assign(before[path])
@@ -233,12 +246,31 @@ def _try(model: "keras.Model", x: np.ndarray) -> None:
         )
 
 
+def _one_output(model: "keras.Model", outputs: Any) -> np.ndarray:
+    """Return the outputs as an array; a subclassed model shows only here that it has several."""
+    import keras
+
+    found = keras.tree.flatten(outputs)
+    if len(found) != 1:
+        raise InputError(f"model '{model.name}' has {len(found)} outputs; expected one")
+    if found[0] is not outputs:
+        raise InputError(
+            f"model '{model.name}' gives its output in a {type(outputs).__name__}; expected the "
+            "output itself"
+        )
+    return np.asarray(outputs)
+
+
 def _outputs(model: "keras.Model", x: Any) -> Any:
     """Run the model in inference mode; say so if it does not take rows of this shape."""
     import tensorflow as tf
 
     try:
         return model(x, training=False)
+    except tf.errors.UnimplementedError as error:
+        raise InputError(
+            f"model '{model.name}' cannot run on this machine: {_reason(error)}"
+        ) from error
     except (ValueError, tf.errors.InvalidArgumentError) as error:
         if isinstance(error, InputError):
             raise
@@ -252,7 +284,7 @@ def _outputs(model: "keras.Model", x: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     """Return the line of Keras's message that says what is wrong, without its colours."""
-    lines = re.sub(r"\x1b\[\d+m|\{\{.*?\}\} ?", "", str(error)).splitlines()
+    lines = re.sub(r"\x1b\[\d+m|\{\{.*?\}\} ?| \[Op:.*", "", str(error)).splitlines()
     lines = [line for line in lines if line and not line.startswith("Exception encountered")]
     return lines[0] if lines else type(error).__name__
 

@@ -167,10 +167,8 @@ class InputJacobian:
             If there are no rows, or rows of neither the model's shape nor as many numbers in one
             axis: channels in another place would be as many numbers, too.
         """
-        x = np.asarray(x)
+        x = as_rows(x)
         shape, dtype = _input_shape(self.model), _input_dtype(self.model)
-        if not len(x):
-            raise InputError("x has no rows; expected at least one")
         if None not in shape:
             if x.shape[1:] not in (shape, (np.prod(shape),)):
                 raise InputError(
@@ -256,13 +254,33 @@ def input_jacobian(
     >>> input_jacobian(model, np.ones((1, 3)), target_scale=10.0).tolist()
     [[[0.0, 20.0, 40.0], [10.0, 30.0, 50.0]]]
     """
+    x = as_rows(x)
     function = InputJacobian(
         model,
         input_scale=input_scale,
         target_scale=target_scale,
-        batch_size=min(batch_size, max(len(x), 1)),
+        batch_size=min(batch_size, len(x)),
     )
     return function(x)
+
+
+def as_rows(x: np.ndarray) -> np.ndarray:
+    """Return rows as an array.
+
+    Raises
+    ------
+    InputError
+        If there are none, or what came are no numbers, such as None, text or a sparse matrix.
+    """
+    x = np.asarray(x)
+    if not x.ndim or x.dtype.kind not in "biuf":
+        raise InputError(
+            f"x has shape {x.shape} and type {x.dtype}; expected numbers in a dense array, one row "
+            "per example"
+        )
+    if not len(x):
+        raise InputError("x has no rows; expected at least one")
+    return x
 
 
 def scale_vector(scale: np.ndarray | float | None, size: int, what: str) -> np.ndarray:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ REDUCTIONS = {
     "mean_with_sample_weight": "weighted_mean",
     "weighted_mean": "weighted_mean",
 }
+# Relative differences that rounding explains between the loss of a row alone and among others.
+ROUNDING = {"float32": 1e-4, "float64": 1e-10}
 # The loss of a row depends on the other rows of its batch, so that sums over batches mean nothing.
 NOT_BY_ROW = {"Circle", "circle", "CTC", "ctc", "Dice", "dice", "Tversky", "tversky"}
 
@@ -47,6 +51,9 @@ class RowLoss:
         ``weighted_mean`` (divided by the sum of the weights): what the loss itself asks for.
     same_shape : bool
         Whether targets must have the shape of the outputs.
+    sums_places : bool
+        Whether the loss of a row with several places, such as the steps of a sequence, is their
+        sum and not their mean.
     """
 
     name: str
@@ -56,9 +63,10 @@ class RowLoss:
     from_logits: bool
     reduction: str
     same_shape: bool
+    sums_places: bool = False
 
     def __call__(self, y: "tf.Tensor", outputs: "tf.Tensor") -> "tf.Tensor":
-        """Return the loss of each row, shape (n,); the mean over the places of longer rows."""
+        """Return the loss of each row, shape (n,); mean or sum over the places of longer rows."""
         import tensorflow as tf
 
         losses = self.function(self.align(y, outputs), outputs)
@@ -73,7 +81,8 @@ class RowLoss:
                 f"loss '{self.name}' gives shape {losses.shape} for {y.shape[0]} rows; expected "
                 "one value per row, before any mean over rows"
             )
-        return tf.reduce_mean(losses, axis=tuple(range(1, losses.shape.rank)))
+        over_places = tf.reduce_sum if self.sums_places else tf.reduce_mean
+        return over_places(losses, axis=tuple(range(1, losses.shape.rank)))
 
     def align(self, y: "tf.Tensor", outputs: "tf.Tensor") -> "tf.Tensor":
         """Give targets the rank of the outputs: (n,) against (n, 1) would broadcast to (n, n)."""
@@ -98,6 +107,10 @@ class RowLoss:
         if self.logits_function is None:
             return self
         return replace(self, function=self.logits_function, from_logits=True)
+
+    def reduced(self, reduction: str) -> "RowLoss":
+        """Return the same loss with its places put together as Keras does for a reduction."""
+        return replace(self, sums_places=reduction == "sum")
 
 
 def resolve_loss(loss: "str | keras.losses.Loss | Callable | RowLoss") -> RowLoss:
@@ -165,6 +178,30 @@ def resolve_reduction(reduction: str | None, loss: RowLoss) -> str:
     if reduction not in REDUCTIONS:
         raise InputError(f"reduction is '{reduction}'; expected mean, sum or weighted_mean")
     return REDUCTIONS[reduction]
+
+
+def check_rows_apart(row_loss: RowLoss, y: "tf.Tensor", outputs: "tf.Tensor") -> None:
+    """Refuse a loss whose value for a row changes with the other rows of its batch.
+
+    Raises
+    ------
+    InputError
+        If the loss of two rows, different ones where there are such, is not that of each alone.
+    """
+    import tensorflow as tf
+
+    differs = (outputs.numpy() != outputs.numpy()[:1]).reshape(outputs.shape[0], -1).any(axis=1)
+    pair = [0, int(np.argmax(differs))]
+    together = row_loss(tf.gather(y, pair), tf.gather(outputs, pair)).numpy()
+    alone = np.concatenate([row_loss(y[i : i + 1], outputs[i : i + 1]).numpy() for i in pair])
+    rounding = ROUNDING.get(str(together.dtype), 0.0)
+    scale = np.max(np.abs(alone[np.isfinite(alone)]), initial=0.0)
+    if not np.allclose(together, alone, rtol=0, atol=rounding * float(scale), equal_nan=True):
+        raise InputError(
+            f"loss '{row_loss.name}' mixes the rows of a batch: two rows have the losses "
+            f"{together.tolist()} together and {alone.tolist()} alone; expected one that is a sum "
+            "over rows"
+        )
 
 
 def output_hessian(loss: "str | keras.losses.Loss | RowLoss") -> Callable[..., "tf.Tensor"]:

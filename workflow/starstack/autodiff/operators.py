@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 
 
 class _Operator(LinearOperator):
-    """A matrix that takes vectors of its own width only."""
+    """A matrix that takes vectors of its own width, and its transpose of its height, only."""
 
     def matvec(self, v: np.ndarray) -> np.ndarray:
-        return super().matvec(self._check(v))
+        return super().matvec(self._check(v, self.shape[1]))
 
     def matmat(self, V: np.ndarray) -> np.ndarray:
-        return super().matmat(self._check(V))
+        return super().matmat(self._check(V, self.shape[1]))
 
-    def _check(self, v: np.ndarray) -> np.ndarray:
+    def rmatvec(self, u: np.ndarray) -> np.ndarray:
+        return super().rmatvec(self._check(u, self.shape[0]))
+
+    def rmatmat(self, U: np.ndarray) -> np.ndarray:
+        return super().rmatmat(self._check(U, self.shape[0]))
+
+    def _check(self, v: np.ndarray, size: int) -> np.ndarray:
         v = np.asanyarray(v)
-        if v.ndim not in (1, 2) or len(v) != self.shape[1]:
-            raise InputError(
-                f"the vector has shape {v.shape}; expected ({self.shape[1]},) or "
-                f"({self.shape[1]}, m)"
-            )
+        if v.ndim not in (1, 2) or len(v) != size:
+            raise InputError(f"the vector has shape {v.shape}; expected ({size},) or ({size}, m)")
         return v
 
 

@@ -19,9 +19,15 @@ from starstack.autodiff.inference import (
     warn_of_tf32,
 )
 from starstack.autodiff.kernels import Kernels
-from starstack.autodiff.losses import RowLoss, resolve_loss, resolve_reduction
+from starstack.autodiff.losses import (
+    RowLoss,
+    check_rows_apart,
+    resolve_loss,
+    resolve_reduction,
+)
 from starstack.autodiff.penalties import Penalties
 from starstack.autodiff.transfer import Staging, Sum
+from starstack.autodiff.vocabulary import check_tokens, has_vocabulary
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,7 +84,8 @@ class Products:
     Raises
     ------
     InputError
-        If the model is random or stateful in inference mode, loss and data do not fit it, or a
+        If the model is random or stateful in inference mode, loss and data do not fit it (tokens
+        beyond a vocabulary among them), the loss of a row changes with the other rows, or a
         mask leaves part of the outputs out of the loss.
 
     Examples
@@ -108,12 +115,15 @@ class Products:
             raise InputError("data has no targets; a loss needs them")
         self._loss = row_loss = resolve_loss(loss)
         self.reduction = resolve_reduction(reduction, row_loss)
+        row_loss = row_loss.reduced(self.reduction)
         self.regularization = regularization
         if self.reduction == "weighted_mean" and not self.batches.total_weight:
             raise InputError("all sample weights are zero; their weighted mean means nothing")
         self._x_dtype = input_dtype(model, self.parameters.dtype)
         trial = next(iter(self.batches))
         x = trial.x.astype(self._x_dtype)
+        self._has_vocabulary = has_vocabulary(model)
+        self._check_tokens(self.batches)
         check_model(model, x)
         check_no_mask(model, x)
         warn_of_tf32()
@@ -124,10 +134,11 @@ class Products:
             self.row_loss,
             tuple(self.parameters.variables),
         )
-        outputs = self.kernels.outputs(x[:1])
+        outputs = self.kernels.outputs(x)
         self._z_dtype = outputs.dtype.as_numpy_dtype
         self._n_classes = outputs.shape[-1]
-        self.row_loss(*self.tensors(trial)[1:2], self.kernels.outputs(x))
+        self._keeps_whole = False
+        self._try_loss(trial.y, outputs)
         if jit_compile is None and self.parameters.size > LARGE and dense_stack(model) is not None:
             jit_compile = False
         self._compiled = {
@@ -174,6 +185,8 @@ class Products:
         other.batches = as_batches(data)
         if not other.batches.has_targets:
             raise InputError("data has no targets; a loss needs them")
+        if other.batches is not self.batches:
+            self._check_tokens(other.batches)
         return other
 
     def of(self, model: "keras.Model") -> "Products":
@@ -280,8 +293,9 @@ class Products:
         x, u = np.asarray(x), np.asarray(u, dtype=self._z_dtype)
         if len(u) != len(x):
             raise InputError(f"u has {len(u)} rows for {len(x)} rows of x")
-        total = Sum(self.parameters)
-        for batch in self._rows(x, u):
+        total, rows = Sum(self.parameters), self._rows(x, u)
+        self._check_tokens(rows)
+        for batch in rows:
             # Rows that fill up the batch must not count.
             weight = batch.weight.reshape(-1, *[1] * (u.ndim - 1))
             cotangent = (batch.y * weight).astype(self._z_dtype)
@@ -327,8 +341,9 @@ class Products:
     def _by_rows(self, kernel: str, x: np.ndarray, *args: Any) -> np.ndarray:
         import tensorflow as tf
 
-        found = []
-        for batch in self._rows(x):
+        found, rows = [], self._rows(x)
+        self._check_tokens(rows)
+        for batch in rows:
             tensor = tf.constant(batch.x.astype(self._x_dtype))
             found.append(self._compiled[kernel](tensor, *args).numpy()[: batch.n])
         return np.concatenate(found)
@@ -338,6 +353,33 @@ class Products:
         rows = Batches(x, u)
         rows.batch_size = self.batches.batch_size
         return rows
+
+    def _check_tokens(self, batches: Batches) -> None:
+        """Refuse tokens that the model does not have; the class codes' like is `targets`."""
+        if self._has_vocabulary:
+            for number, batch in enumerate(batches):
+                first = number * batches.batch_size
+                check_tokens(self.model, batch.x.astype(self._x_dtype, copy=False), first)
+
+    def _try_loss(self, y: np.ndarray, outputs: "tf.Tensor") -> None:
+        """Try the loss on a batch; find out whether it insists on whole targets."""
+        import tensorflow as tf
+
+        for self._keeps_whole in (False, True):
+            targets = tf.constant(self.targets(y))
+            try:
+                self.row_loss(targets, outputs)
+                break
+            except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+                if isinstance(error, InputError):
+                    raise
+                if self._keeps_whole or y.dtype.kind not in "iu":
+                    raise InputError(
+                        f"loss '{self.row_loss.name}' fails for targets of shape {targets.shape} "
+                        f"and type {targets.dtype.name}, outputs of shape {outputs.shape} and "
+                        f"type {outputs.dtype.name}: {str(error).splitlines()[0]}"
+                    ) from error
+        check_rows_apart(self.row_loss, targets, outputs)
 
     def tensors(self, batch: Batch) -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
         """Return rows, targets and weights of a batch as the kernels take them."""
@@ -366,7 +408,7 @@ class Products:
                 "targets of categorical cross-entropy do not sum to one in each row; for class "
                 "codes use sparse_categorical_crossentropy"
             )
-        if kind == "other" and y.dtype.kind in "iu":
+        if self._keeps_whole and y.dtype.kind in "iu":
             return y
         return y.astype(self._z_dtype, copy=False)
 

@@ -1,6 +1,7 @@
 """Proofs that an operator's products are what they claim to be, on the actual model."""
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ STEPS = {"float32": (1e-2, 3e-3, 1e-3, 3e-4), "float64": (1e-4, 1e-6, 1e-8)}
 # TensorFlow's `tf.nn.moments` keeps the mean constant inside the variance: the first derivative is
 # right, the second is not (seen in 2.20).
 HALF_DIFFERENTIABLE = ("LayerNormalization", "GroupNormalization")
+# What has a kink, and no derivative on it: all inputs zero and no bias put a unit there.
+KINKED = re.compile("relu|maxpool|hard_", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -329,12 +332,23 @@ def _both_sides(
 def _hint(products: "Products", matrix: str) -> str:
     layers = products.model._flatten_layers(include_self=False, recursive=True)
     found = [layer.name for layer in layers if type(layer).__name__ in HALF_DIFFERENTIABLE]
-    if matrix != "hessian" or not found:
-        return ""
-    return (
-        f"; layer '{found[0]}' normalises by tf.nn.moments, whose second derivative is wrong: use "
-        "RMSNormalization, or Gauss–Newton products"
-    )
+    if matrix == "hessian" and found:
+        return (
+            f"; layer '{found[0]}' normalises by tf.nn.moments, whose second derivative is wrong: "
+            "use RMSNormalization, or Gauss–Newton products"
+        )
+    found = [layer.name for layer in layers if KINKED.search(_kind(layer))]
+    if found:
+        return (
+            f"; layer '{found[0]}' has no derivative where a value is exactly at a kink or two "
+            "maxima are equal, as for a row of zeros: leave out such rows, or move the biases"
+        )
+    return ""
+
+
+def _kind(layer: "keras.Layer") -> str:
+    """Return the names of a layer's class and of its activation."""
+    return f"{type(layer).__name__} {getattr(getattr(layer, 'activation', None), '__name__', '')}"
 
 
 DIFFERENCES: dict[str, Callable[..., float]] = {

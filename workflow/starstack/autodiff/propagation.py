@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from starstack.autodiff.jacobian import InputJacobian, scale_vector
+from starstack.autodiff.inference import coarsest_type, rounds_to_tf32
+from starstack.autodiff.jacobian import InputJacobian, as_rows, scale_vector
 from starstack.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 METHODS = ("auto", "rows", "gram")
+# What eigenvalues of correlations may be below zero by rounding, by the type that computes.
+ROUNDING = {"tf32": 1e-2, "float32": 1e-4, "float64": 1e-10}
 # Columns of the Gram matrix that are multiplied at once, each block only down to the diagonal.
 GRAM_BLOCK = 256
 
@@ -57,6 +60,11 @@ class NoisePropagation:
         """Whether the model has a Gram matrix: a stack of Dense layers, the inputs as they are."""
         stack = self._jacobian.stack
         return stack is not None and not stack.between[0]
+
+    @property
+    def rounding(self) -> float:
+        """What an eigenvalue of the outputs' correlations may be below zero by rounding."""
+        return ROUNDING["tf32" if rounds_to_tf32() else coarsest_type(self._jacobian.model)]
 
     def gram_pays(self, n: int) -> bool:
         """Whether the Gram matrix saves n rows more products than it takes."""
@@ -228,9 +236,7 @@ def propagated_covariance(
     """
     if method not in METHODS:
         raise InputError(f"method: expected one of {', '.join(METHODS)}; got {method!r}")
-    x = np.asarray(x)
-    if not len(x):
-        raise InputError("x has no rows; expected at least one")
+    x = as_rows(x)
     n, p = len(x), int(np.prod(x.shape[1:]))
     variance = np.asarray(variance)
     off_diagonals = None if off_diagonals is None else np.asarray(off_diagonals)
@@ -253,12 +259,28 @@ def propagated_covariance(
         covariance = noise.by_gram(x, noise.gram(variance, off_diagonals))
     else:
         covariance = noise.by_rows(x, variance, off_diagonals)
-    if (np.diagonal(covariance, axis1=1, axis2=2) < 0).any():
-        raise InputError(
-            "off_diagonals and variance make a negative variance, so they are no covariance; the "
-            "matrix of each row has to be positive semi-definite"
-        )
+    if off_diagonals is not None:
+        _check_covariance(covariance, noise.rounding)
     return covariance
+
+
+def _check_covariance(covariance: np.ndarray, rounding: float) -> None:
+    """Refuse what has a negative variance along any direction, beyond rounding."""
+    if not np.isfinite(covariance).all():
+        raise InputError("the covariance is not finite; look for huge values in x or the weights")
+    variances = np.diagonal(covariance, axis1=1, axis2=2)
+    # Of correlations, so that one output's unit does not hide another's.
+    deviations = np.sqrt(np.where(variances > 0, variances, 1))
+    correlations = covariance / (deviations[:, :, None] * deviations[:, None, :])
+    least = np.linalg.eigvalsh(correlations)[:, 0]
+    bad = (least < -rounding) | (variances < 0).any(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            "off_diagonals and variance make a negative variance along some direction of the "
+            f"outputs of row {row} (least eigenvalue of the correlations {least[row]:.2g}), so "
+            "they are no covariance; the matrix of each row has to be positive semi-definite"
+        )
 
 
 def _without_masked(

@@ -1,12 +1,14 @@
 """SciPy's minimisers on the weights of a Keras model, and how good their inverse Hessians are."""
 
 import logging
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import OptimizeResult
+from scipy.optimize import OptimizeResult, OptimizeWarning
 from scipy.optimize import minimize as scipy_minimize
 from scipy.sparse.linalg import LinearOperator
 
@@ -54,6 +56,7 @@ REMEDIES = {
     1: "raise maxiter in options, or tol if the loss no longer falls",
     2: "where the loss falls by less than its rounding no step helps: raise tol above this slope, "
     "try another method, or build the model in float64",
+    3: "try another method, or build the model in float64",
 }
 
 
@@ -74,8 +77,8 @@ def minimize(
 ) -> OptimizeResult:
     """Minimise the loss over all of a data set by `scipy.optimize.minimize`.
 
-    SciPy sees the trainable weights as one float64 vector, with the exact gradient and, for the
-    methods that use them, exact Hessian-vector products, proved at the start.
+    SciPy sees the trainable weights as one float64 vector, with the gradient by differentiation
+    and, for the methods that use them, Hessian-vector products, which are proved at the start.
 
     Parameters
     ----------
@@ -107,14 +110,15 @@ def minimize(
         for BFGS, SciPy's operator for L-BFGS-B, and for the others the exact inverse by
         conjugate gradients, an operator that raises where the Hessian is not positive definite.
         It stays that at ``x``, whatever the model's weights become. ``message`` of a failure says
-        what slope was reached and what helps. ``products`` holds the derivatives, at the model's
-        weights of the time.
+        what slope was reached and what helps. If a Hessian-vector product on the way is not
+        finite, the point of least loss is the result, and ``success`` is False. ``products`` holds
+        the derivatives, at the model's weights of the time.
 
     Raises
     ------
     InputError
-        If the method is unknown, BFGS's matrix would not fit, the model or data do not do, or the
-        loss or its gradient is not finite at the start.
+        If the method or an option is unknown, BFGS's matrix would not fit, the model or data do not
+        do, or the loss or its gradient is not finite at the start.
 
     Examples
     --------
@@ -147,17 +151,20 @@ def minimize(
         if METHODS[method].needs_products:
             prove(products, "hessian")
         # See `_Objective.product`; the vectors before the NaN may be too long to square.
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            result = scipy_minimize(
-                objective.value_and_gradient,
-                start,
-                jac=True,
-                method=method,
-                hessp=objective.product if METHODS[method].needs_products else None,
-                tol=tol,
-                callback=None if callback is None else _callback(callback),
-                options=options,
-            )
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"), _named_options(method):
+            try:
+                result = scipy_minimize(
+                    objective.value_and_gradient,
+                    start,
+                    jac=True,
+                    method=method,
+                    hessp=objective.product if METHODS[method].needs_products else None,
+                    tol=tol,
+                    callback=objective.iterated(callback),
+                    options=options,
+                )
+            except _NoProductError as error:
+                result = objective.reached(error)
         parameters.write(result.x)
     except BaseException:
         parameters.write(own)
@@ -329,6 +336,10 @@ def inverse_hessian_error(
     )
 
 
+class _NoProductError(Exception):
+    """A product that is not finite, on its way through SciPy."""
+
+
 class _Objective:
     """Loss, gradient and products at the points that SciPy asks for."""
 
@@ -336,19 +347,55 @@ class _Objective:
         self._products = products
         self._hessian: FixedHessian | None = None
         self._at: np.ndarray | None = None
+        self._first: float | None = None
+        self._best: OptimizeResult | None = None
+        self._n_iterations = 0
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         self._move(x)
-        return self._products.loss_and_gradient()
+        value, gradient = self._products.loss_and_gradient()
+        if self._best is None or value < self._best.fun:
+            self._first = value if self._first is None else self._first
+            self._best = OptimizeResult(x=np.array(x), fun=value, jac=gradient)
+        return value, gradient
+
+    def iterated(
+        self, callback: Callable[[OptimizeResult], None] | None
+    ) -> Callable[[OptimizeResult], None]:
+        """Return a callback that counts, and calls another if there is one."""
+
+        # SciPy passes the result to a callback whose argument has this very name.
+        def call(intermediate_result: OptimizeResult) -> None:
+            self._n_iterations += 1
+            if callback is not None:
+                callback(intermediate_result)
+
+        return call
+
+    def reached(self, error: "_NoProductError") -> OptimizeResult:
+        """Return the point of least loss where a product is not finite; the start is none."""
+        if self._best is None or not self._best.fun < self._first:
+            raise error.__cause__
+        return OptimizeResult(
+            self._best,
+            success=False,
+            status=3,
+            nit=self._n_iterations,
+            message=f"Stopped at the least loss, as a product is missing: {error}.",
+        )
 
     def product(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
         if not np.isfinite(v).all():
             # At a minimum trust-krylov divides zero by zero, and ends by the NaN that it gets back.
             return np.full_like(v, np.nan, dtype=np.float64)
         self._move(x)
-        if self._hessian is None:  # many methods ask for none
-            self._hessian = FixedHessian(self._products)
-        return self._hessian(np.asarray(v, dtype=np.float64))
+        try:
+            if self._hessian is None:  # many methods ask for none
+                self._hessian = FixedHessian(self._products)
+            return self._hessian(np.asarray(v, dtype=np.float64))
+        except InputError as error:
+            # NaN instead would leave trust-ncg in its loop for ever.
+            raise _NoProductError(str(error)) from error
 
     def _move(self, x: np.ndarray) -> None:
         # SciPy changes its vector in place.
@@ -359,12 +406,19 @@ class _Objective:
                 self._hessian.renew()
 
 
-def _callback(function: Callable[[OptimizeResult], None]) -> Callable[..., None]:
-    # SciPy passes the result to a callback whose argument has this very name.
-    def call(intermediate_result: OptimizeResult) -> None:
-        function(intermediate_result)
-
-    return call
+@contextmanager
+def _named_options(method: str) -> Iterator[None]:
+    """Refuse options that SciPy only warns of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Unknown solver options", OptimizeWarning)
+        try:
+            yield
+        except OptimizeWarning as unknown:
+            names = str(unknown).partition(": ")[2]
+            raise InputError(
+                f"options hold {names}, which SciPy's method '{method}' does not know; see "
+                f"scipy.optimize.show_options('minimize', '{method}')"
+            ) from unknown
 
 
 def _flat(parameters: Any, x0: "np.ndarray | Sequence[np.ndarray]") -> np.ndarray:

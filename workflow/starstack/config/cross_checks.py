@@ -1,13 +1,12 @@
 """Checks of a configuration that look at several keys at once; nothing is imported or opened."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from starstack.data.band_spectrum import check_correlation
+from starstack.config.data_checks import SPECTRA, check_data, check_file
 from starstack.errors import InputError
 from starstack.models.classes import check_allowed, unknown
-from starstack.models.specs import PREPROCESSING, SPEC_KEYS, check_columns, iter_specs
+from starstack.models.specs import PREPROCESSING, SPEC_KEYS, iter_specs
 
 METRICS_OF_TASK = {
     "classification": ("accuracy", "balanced_accuracy", "log_loss", "brier", "roc_auc"),
@@ -24,21 +23,18 @@ NAMED_BY_TEXT = {"dense": "starstack.networks.estimators.KerasRegressor"}
 PROJECTED = "starstack.projection.ProjectedLogisticRegression"
 BLENDS = ("convex", "nnls", "greedy", "best_single")
 
-# The names of starstack.networks.architectures and of starstack.spectra.sources, whose modules are
-# not imported whenever the workflow is read; tests hold the names together.
+# The names of starstack.networks.architectures, which is not imported whenever the workflow is
+# read; a test holds the names together.
 ARCHITECTURES = ("dense", "starnet", "cnn_2d", "recurrent")
 # Of these what has other layers than dense and convolutional ones, and the structures of the
 # curvature that are made of such layers' factors.
 NOT_LAYERED = ("recurrent",)
 LAYERED = ("block", "kfac", "ekfac", "diagonal")
-SPECTRA = ("simulated-spectra", "cannon", "starnet-hdf5", "spectra-arrays", "apogee-fits")
-_FOLDERS = ("apogee-fits",)
 
 # What a method of splitting needs: a key of data, or classes.
 _NEEDS = {"grouped": "group", "stratified-grouped": "group", "time-ordered": "time"}
 _STRATIFIED = {"stratified": "k-fold", "stratified-grouped": "grouped"}
 _KINDS = {"base_models": "base model", "meta_learners": "meta-learner", "networks": "network"}
-_ROLES = ("row_id", "group", "time", "sample_weight")
 
 
 # Folders of results/ that are no study's.
@@ -68,7 +64,7 @@ def check_studies(config: Mapping[str, Any]) -> None:
             )
         _check_parts(study, where)
         _check_names(study, where)
-        _check_data(study, where)
+        check_data(study, where)
         _check_split(study, where)
         _check_metrics(study, where)
         for entry, spec in _entries(study, where):
@@ -127,60 +123,10 @@ def _check_names(study: Mapping[str, Any], where: str) -> None:
         seen |= {name.lower(): f"the {words} {name!r}" for name in study[kind]}
 
 
-def _check_data(study: Mapping[str, Any], where: str) -> None:
-    data = study["data"]
-    targets = data.get("target", data.get("y", ()))
-    targets = [targets] if isinstance(targets, str) else list(targets)
-    key = "target" if "target" in data else "y"
-    if study["task"] == "classification" and len(targets) > 1:
-        raise InputError(
-            f"{where}.data.{key}: expected one column for classification, got {len(targets)}; "
-            "name one, or make several studies"
-        )
-    _check_roles(data, key, targets, f"{where}.data")
-    if data.get("loader", "").startswith("make_") and data["params"].get("random_state") is None:
-        raise InputError(
-            f"{where}.data.params: expected a random_state, or {data['loader']} makes other data "
-            "each time; add random_state: 1"
-        )
-    if "path" in data:
-        check = _check_folder if data["source"] in _FOLDERS else _check_file
-        check(data["path"], f"{where}.data.path")
-    if "labels_file" in data:
-        _check_file(data["labels_file"], f"{where}.data.labels_file")
-    if data["source"] in SPECTRA and study["task"] != "regression":
-        raise InputError(
-            f"{where}.task: expected regression for spectra, whose labels are numbers; got "
-            f"{study['task']}"
-        )
-    if "snr" in data and isinstance(data["snr"], list) and data["snr"][0] > data["snr"][1]:
-        raise InputError(
-            f"{where}.data.snr: expected the lowest and then the highest ratio; got {data['snr']}"
-        )
-    check_correlation(data.get("noise_correlation", ()), f"{where}.data")
-    if features := data.get("features"):
-        for name, spec in study["base_models"].items():
-            check_columns(spec, features, where=f"{where}.base_models.{name}")
-
-
-def _check_roles(data: Mapping[str, Any], key: str, targets: Sequence[str], where: str) -> None:
-    roles = [(key, name) for name in targets]
-    roles += [("features", name) for name in data.get("features") or ()]
-    roles += [(role, data[role]) for role in _ROLES if data.get(role) is not None]
-    seen: dict[str, str] = {}
-    for role, name in roles:
-        if name in seen:
-            raise InputError(
-                f"{where}: expected {name!r} under one key only; it is under {seen[name]} and "
-                f"under {role}"
-            )
-        seen[name] = role
-
-
 def _check_split(study: Mapping[str, Any], where: str) -> None:
     split, data, place = study["split"], study["data"], f"{where}.split"
     if split["file"] is not None:
-        _check_file(split["file"], f"{place}.file")
+        check_file(split["file"], f"{place}.file")
         return
     method = split["method"]
     needed = _NEEDS.get(method)
@@ -327,15 +273,3 @@ def _check_projection(study: Mapping[str, Any], allowed: Sequence[str], where: s
 def _check_snr_bins(edges: Sequence[float], where: str) -> None:
     if list(edges) != sorted(edges):
         raise InputError(f"{where}: expected edges in rising order; got {list(edges)}")
-
-
-def _check_folder(path: str, where: str) -> None:
-    if not Path(path).is_dir():
-        what = "a file" if Path(path).is_file() else "no such folder"
-        raise InputError(f"{where}: expected a folder, seen from {Path.cwd()}; {path!r} is {what}")
-
-
-def _check_file(path: str, where: str) -> None:
-    if not Path(path).is_file():
-        what = "a folder" if Path(path).is_dir() else "no such file"
-        raise InputError(f"{where}: expected a file, seen from {Path.cwd()}; {path!r} is {what}")

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from starstack.config.cross_checks import SPECTRA, check_studies
+from starstack.config.cross_checks import check_studies
+from starstack.config.data_checks import SPECTRA, STELLAR_LABELS
 from starstack.errors import InputError
 from starstack.models.classes import nearest, unknown
 
@@ -23,7 +24,6 @@ DEFAULT_METRICS = {
     "classification": ["accuracy", "balanced_accuracy", "log_loss", "brier"],
     "regression": ["rmse", "mae", "r2"],
 }
-STELLAR_LABELS = {"teff": "Teff (K)", "logg": "log g (dex)", "fe_h": "[Fe/H] (dex)"}
 DEFAULT_METHOD = {"classification": "stratified", "regression": "k-fold"}
 
 _NATURAL = {

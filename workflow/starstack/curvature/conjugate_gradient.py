@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
+from starstack.curvature.options import check_options
 from starstack.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -74,8 +75,9 @@ def solve(
     Raises
     ------
     InputError
-        If A + shift has a direction of negative curvature, the preconditioner is not positive
-        definite, or the residual stays above the tolerance.
+        If shapes do not agree, an option is no such number, A + shift has a direction of negative
+        curvature, the preconditioner is not positive definite, or the residual stays above the
+        tolerance.
 
     Examples
     --------
@@ -96,14 +98,23 @@ def solve(
             f"conjugate gradients: b has shape {b.shape}, the matrix {operator.shape}; expected "
             f"({n},) or ({n}, m)"
         )
-    product = _watched(operator, shift)
+    given = np.asarray(shift)
+    if given.dtype.kind not in "biuf" or given.shape not in ((), (n,)):
+        shown = " ".join(repr(shift).split())
+        raise InputError(
+            f"conjugate gradients: shift: expected one number or {n}, one for each row of the "
+            f"matrix, got {shown}; correct it"
+        )
+    options = {"tolerance": tolerance, "max_iterations": max_iterations}
+    options = check_options(solve, options, "conjugate gradients")
+    product = _watched(operator, given)
     watched = LinearOperator((n, n), matvec=product, dtype=np.float64)
     inner = None
     if preconditioner is not None:
         inner = LinearOperator((n, n), matvec=_checked(preconditioner), dtype=np.float64)
     columns, counts, residuals = [], [], []
     for column in b.reshape(n, -1).T:
-        x, count, residual = _solve_one(watched, column, inner, tolerance, max_iterations)
+        x, count, residual = _solve_one(watched, column, inner, **options)
         columns.append(x)
         counts.append(count)
         residuals.append(residual)

@@ -9,7 +9,9 @@ from starstack.autodiff.losses import RowLoss
 from starstack.autodiff.operators import GaussNewtonOperator, HessianOperator
 from starstack.autodiff.products import Products
 from starstack.curvature.likelihood_losses import likelihood_loss, term_scales
+from starstack.curvature.options import check_options, count
 from starstack.curvature.record import CurvatureRecord, describe_curvature
+from starstack.errors import InputError
 
 if TYPE_CHECKING:
     import keras
@@ -75,9 +77,17 @@ def diagnose(
     Raises
     ------
     InputError
-        Naming the proof that failed.
+        Naming the proof that failed, or an option that cannot be.
     """
     started = time.perf_counter() if started is None else started
+    if matrix not in OPERATORS:
+        raise InputError(
+            f"diagnose: matrix is {matrix!r}; expected one of {', '.join(OPERATORS)}, the one that "
+            "the posterior inverts"
+        )
+    n_steps = count(n_steps, "diagnose: n_steps")
+    options = {"shift": shift, "seed": seed}
+    shift, seed = check_options(diagnose, options, "diagnose").values()
     if not isinstance(products, Products):
         products = likelihood_products(posterior, as_batches(products))
     proved = OPERATORS[matrix](products)

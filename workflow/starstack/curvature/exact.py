@@ -22,7 +22,6 @@ from starstack.autodiff.products import Products
 from starstack.curvature.diagnosis import diagnose, likelihood_products, products_of
 from starstack.curvature.likelihood import measure_likelihood, precision_roots
 from starstack.curvature.likelihood_losses import term_losses, term_scales
-from starstack.curvature.options import not_negative
 from starstack.curvature.posterior import Posterior
 from starstack.curvature.record import MATRICES
 from starstack.curvature.row_jacobian import RowJacobian
@@ -67,7 +66,7 @@ class ExactPosterior(Posterior):
         **options: Any,
     ) -> None:
         super().__init__(model, likelihood, **options)
-        self._terms, self.shift = terms, not_negative(shift, "exact: shift")
+        self._terms, self.shift = terms, shift
         self._jacobian = RowJacobian(model, logits=not likelihood.is_gaussian)
 
     def curvature(self) -> np.ndarray:

@@ -23,9 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starstack.autodiff.batches import Batches, as_batches
+from starstack.curvature.covariance_faults import covariance_fault
 from starstack.curvature.likelihood import log_probability, measure_likelihood
+from starstack.curvature.options import whole_number
 from starstack.curvature.posterior import Posterior
 from starstack.curvature.probit import probit_logits
+from starstack.curvature.rows import check_rows
 from starstack.curvature.scatter import fit_scatter, normal_log_density
 from starstack.curvature.targets import finite_targets, values_by_row
 from starstack.errors import InputError
@@ -39,6 +42,8 @@ GRID = tuple(float(value) for value in np.logspace(-4, 8, 25))
 CRITERIA = ("held_out", "marginal_likelihood")
 # Of the mean square residual, added to every variance: an error of zero has no density.
 SMALLEST = 1e-9
+# A known standard deviation below this part of the residuals may be nothing but rounding.
+NOTHING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -150,9 +155,11 @@ def choose_prior_precision(
     ------
     InputError
         If the grid is empty or not positive and rising, held-out rows are missing or have targets
-        that are not finite or too many, or `known` is not finite or not of their number.
+        that are not finite or too many, `n_sweeps` is no whole number of at least 1, or `known` is
+        not of their number or holds what cannot be a covariance.
     """
     grid = _checked_grid(grid)
+    n_sweeps = whole_number(n_sweeps, "prior precision: n_sweeps")
     scorer = _Scorer(data, posterior, known) if criterion == "held_out" else None
     score = _criterion(criterion, scorer)
     tried = [
@@ -227,15 +234,24 @@ class _Scorer:
         if data is None or not data.has_targets:
             found = "none" if data is None else "rows alone"
             raise InputError(f"prior precision: expected held-out rows with targets, got {found}")
-        kept = [(b.x[b.weight != 0], b.y[b.weight != 0], b.weight[b.weight != 0]) for b in data]
-        self._x, self._y, self.weight = (np.concatenate(part) for part in zip(*kept, strict=True))
+        kept = []
+        for number, batch in enumerate(data):
+            some = np.flatnonzero(batch.weight)
+            parts = (batch.x[some], batch.y[some], batch.weight[some])
+            kept.append((*parts, number * data.batch_size + some))
+        self._x, self._y, self.weight, numbers = map(np.concatenate, zip(*kept, strict=True))
         self._batch_size = data.batch_size
+        check_rows(posterior.model, self._x, data.batch_size, numbers)
         self._outputs = posterior.outputs(self._x, data.batch_size)
         n, k = self._outputs.shape
         self._y = finite_targets(self._y)
+        least = np.zeros(k)
         if posterior.likelihood.is_gaussian:
             self._y = values_by_row(self._y, k)
-        self._extra = np.zeros((n, k, k)) if known is None else _checked_known(known, n, k)
+            least = NOTHING * np.sqrt(np.mean((self._y - self._outputs) ** 2, axis=0))
+        self._extra = np.zeros((n, k, k))
+        if known is not None:
+            self._extra = _checked_known(known, numbers, least)
         self._found: dict[tuple, np.ndarray] = {}
 
     def __call__(self, candidate: Posterior) -> _Scores:
@@ -271,8 +287,8 @@ def _positive(covariance: np.ndarray) -> np.ndarray:
     return np.einsum("nij,nj,nkj->nik", vectors, np.maximum(values, 0.0), vectors)
 
 
-def _checked_known(known: Any, n: int, k: int) -> np.ndarray:
-    known = np.asarray(known)
+def _checked_known(known: Any, numbers: np.ndarray, least: np.ndarray) -> np.ndarray:
+    known, n, k = np.asarray(known), len(numbers), len(least)
     if known.shape != (n, k, k):
         raise InputError(
             f"prior precision: the known covariances have shape {known.shape}; expected "
@@ -282,6 +298,12 @@ def _checked_known(known: Any, n: int, k: int) -> np.ndarray:
         raise InputError(
             "prior precision: expected known covariances of finite numbers, got NaN, infinity or "
             "no numbers; correct these rows or leave them out"
+        )
+    if fault := covariance_fault(known, least):
+        row, words = fault
+        raise InputError(
+            f"prior precision: the known covariance of held-out row {numbers[row]} {words}; "
+            "correct it or leave out the row"
         )
     return known
 

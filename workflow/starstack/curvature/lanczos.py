@@ -24,6 +24,7 @@ import numpy as np
 from scipy.linalg import eigh, eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator
 
+from starstack.curvature.options import check_options, count
 from starstack.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def tridiagonalise(
     >>> np.allclose(steps.eigh()[0], [1, 2, 2, 5])
     True
     """
-    n = operator.shape[0]
+    n, n_steps = operator.shape[0], count(n_steps, "Lanczos: n_steps")
     if not 1 <= n_steps <= n:
         raise InputError(f"Lanczos: {n_steps} steps for an operator of size {n}; take 1 to {n}")
     rng = np.random.default_rng(seed)
@@ -203,9 +204,20 @@ def largest_eigenpairs(
     >>> np.allclose(pairs.values, [3, 3, 3, 2])
     True
     """
+    options = {
+        "rank": rank,
+        "n_basis": n_basis,
+        "tolerance": tolerance,
+        "max_restarts": max_restarts,
+        "seed": seed,
+        "memory_limit": memory_limit,
+    }
+    rank, n_basis, tolerance, max_restarts, seed, memory_limit = check_options(
+        largest_eigenpairs, options, "Lanczos"
+    ).values()
     n = operator.shape[0]
     n_basis = min(n, 2 * rank + 20 if n_basis is None else n_basis)
-    if not 1 <= rank <= n:
+    if rank > n:
         raise InputError(f"Lanczos: rank {rank} for an operator of size {n}; take 1 to {n}")
     if n_basis < min(n, rank + 2):
         raise InputError(
@@ -280,6 +292,8 @@ def extreme_eigenvalues(
     smallest, largest : float
         Ritz values.
     """
+    options = {"n_steps": n_steps, "seed": seed}
+    n_steps, seed = check_options(extreme_eigenvalues, options, "Lanczos").values()
     n_steps = min(n_steps, operator.shape[0])
     values, _ = tridiagonalise(operator, n_steps, seed=seed, keep_basis=False).eigh()
     return float(values[0]), float(values[-1])
@@ -297,7 +311,13 @@ def _allocate(
         )
     if path is None:
         return np.empty((n_vectors, n))
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(n_vectors, n))
+    try:
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(n_vectors, n))
+    except OSError as error:
+        raise InputError(
+            f"Lanczos: expected a file that can be written for the basis, got {path} "
+            f"({error.strerror or error}); give one in a folder that is there"
+        ) from error
 
 
 def _expand(

@@ -30,6 +30,10 @@ LINKS = {
     "bernoulli": ("sigmoid", expit),
     "categorical": ("softmax", lambda logits: softmax(logits, axis=1)),
 }
+# Layers that leave each number as it is at inference.
+_PASSING = ("ActivityRegularization", "Dropout", "Flatten", "Identity", "Permute", "Reshape")
+# Layers whose numbers are any at all without an activation.
+_AFFINE = ("Conv1D", "Conv2D", "Conv3D", "Dense", "EinsumDense")
 # Of probabilities in single precision.
 ROUNDING = 1e-4
 
@@ -109,7 +113,8 @@ def check_link(model: "keras.Model", x: np.ndarray, reading: LossReading) -> Non
     Keras takes what goes into a sigmoid or softmax at the very end for logits, whatever the loss
     says, and so does `starstack.autodiff.inference.inference_function`. Of other outputs the loss
     says whether they are logits or probabilities; the logits behind such probabilities cannot be
-    found.
+    found. Where a family alone is named, the last layer says it, and for layers of one's own and
+    subclassed networks, of which nothing is known, the outputs: between 0 and 1, they may be both.
 
     Parameters
     ----------
@@ -132,7 +137,8 @@ def check_link(model: "keras.Model", x: np.ndarray, reading: LossReading) -> Non
     link, probabilities = LINKS[reading.family]
     if logits is None:
         if reading.from_logits or (
-            reading.from_logits is None and not _like_probabilities(found, reading.family)
+            reading.from_logits is None
+            and (_is_unbounded(model) or not _like_probabilities(found, reading.family))
         ):
             return
         believed = "look like" if reading.from_logits is None else "are, by from_logits=False,"
@@ -149,6 +155,31 @@ def check_link(model: "keras.Model", x: np.ndarray, reading: LossReading) -> Non
             f"got differences up to {np.nanmax(np.abs(found - made)):.2g}; give it one {link} at "
             "its end, or a loss that belongs to the end it has"
         )
+
+
+def _is_unbounded(model: "keras.Model") -> bool:
+    """Whether the outputs are for sure those of a layer without an activation, and so any number.
+
+    False where the network does not say what it computes.
+    """
+    import keras
+
+    tensor = (getattr(model, "outputs", None) or [None])[0]
+    while (history := getattr(tensor, "_keras_history", None)) is not None:
+        made_by, name = history.operation, type(history.operation).__name__
+        if type(made_by) is not getattr(keras.layers, name, None):
+            outputs = (
+                getattr(made_by, "outputs", None) if isinstance(made_by, keras.Model) else None
+            )
+            tensor = outputs[history.tensor_index] if outputs else None
+            continue
+        linear = getattr(made_by, "activation", None) is keras.activations.linear
+        if name in _AFFINE:
+            return linear
+        passes = name in _PASSING or (name == "Activation" and linear)
+        inputs = made_by._inbound_nodes[history.node_index].input_tensors
+        tensor = inputs[0] if passes else None
+    return False
 
 
 def _by_row(values: Any) -> np.ndarray:

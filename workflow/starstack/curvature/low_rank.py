@@ -26,7 +26,6 @@ from starstack.curvature.diagnosis import diagnose, likelihood_products, product
 from starstack.curvature.lanczos import MEMORY_LIMIT, largest_eigenpairs
 from starstack.curvature.likelihood import measure_likelihood
 from starstack.curvature.likelihood_losses import term_losses, term_scales
-from starstack.curvature.options import whole_number
 from starstack.curvature.posterior import Posterior
 from starstack.curvature.row_jacobian import RowJacobian
 from starstack.errors import InputError
@@ -177,7 +176,6 @@ def fit_low_rank(
         the products fails.
     """
     started = time.perf_counter()
-    rank = whole_number(rank, "low rank: rank")
     likelihood = measure_likelihood(model, data, loss)
     values, vectors = [], []
     for number, term in enumerate(terms := term_losses(likelihood)):

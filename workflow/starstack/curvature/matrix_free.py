@@ -23,7 +23,6 @@ from starstack.curvature.diagnosis import OPERATORS, diagnose, likelihood_produc
 from starstack.curvature.kfac import KroneckerPosterior
 from starstack.curvature.likelihood import measure_likelihood
 from starstack.curvature.low_rank import LowRankPosterior
-from starstack.curvature.options import not_negative
 from starstack.curvature.posterior import Posterior
 from starstack.curvature.record import MATRICES
 from starstack.curvature.row_jacobian import RowJacobian
@@ -82,8 +81,9 @@ class MatrixFreePosterior(Posterior):
     ) -> None:
         super().__init__(model, likelihood, **options)
         self.matrix, self._data = matrix, data
-        self.shift = not_negative(shift, "cg: shift")
-        self.tolerance = tolerance or TOLERANCES[str(self.parameters.dtype)]
+        self.shift = shift
+        usual = TOLERANCES[str(self.parameters.dtype)]
+        self.tolerance = usual if tolerance is None else tolerance
         self._check_preconditioner(preconditioner)
         self._preconditioner = preconditioner
         self._jacobian = RowJacobian(model, logits=not likelihood.is_gaussian)

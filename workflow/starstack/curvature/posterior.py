@@ -187,7 +187,8 @@ class Posterior(ABC):
         return found
 
     def check_weights(self) -> None:
-        """Refuse a network that was trained on, or changed otherwise, since the fit."""
+        """Refuse a network that was trained on, frozen or thawed, or changed otherwise, since."""
+        self.check_layers()
         if weights_digest(self.model) != self.weights_digest:
             raise InputError(
                 "posterior: expected the network's weights of the fit, got others; make the "
@@ -234,7 +235,8 @@ class Posterior(ABC):
         Raises
         ------
         InputError
-            If rows are not what the network takes, or its weights have changed since the fit.
+            If rows are not what the network takes, or its weights have changed since the fit, or
+            which of them are trained.
         """
         self.check_weights()
         check_rows(self.model, x, batch_size)
@@ -306,7 +308,7 @@ class Posterior(ABC):
         Raises
         ------
         InputError
-            If the weights have changed since.
+            If the weights have changed since, or which of them are trained.
         """
         self.check_weights()
         write_posterior(self, path)

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import keras
 
 
-def check_rows(model: "keras.Model", x: Any, batch_size: int = 256) -> None:
+def check_rows(
+    model: "keras.Model", x: Any, batch_size: int = 256, numbers: np.ndarray | None = None
+) -> None:
     """Refuse rows that the network does not take.
 
     A function that TensorFlow compiles for rows of a wrong shape refuses the right ones after them.
@@ -24,6 +26,8 @@ def check_rows(model: "keras.Model", x: Any, batch_size: int = 256) -> None:
         The rows.
     batch_size : int
         Rows that are read at once.
+    numbers : ndarray of int, shape (n,), optional
+        What the rows are called; 0, 1, … by default.
 
     Raises
     ------
@@ -45,8 +49,9 @@ def check_rows(model: "keras.Model", x: Any, batch_size: int = 256) -> None:
         )
     for start in range(0, shape[0], batch_size):
         block = x[start : start + batch_size]
-        if not np.isfinite(block).all():
+        if not (finite := np.isfinite(block).reshape(len(block), -1).all(axis=1)).all():
+            row = start + int(np.argmin(finite))
             raise InputError(
-                f"rows: expected finite numbers, got NaN or infinity in rows {start} to "
-                f"{start + len(block) - 1}; correct these rows or leave them out"
+                "rows: expected finite numbers, got NaN or infinity in row "
+                f"{row if numbers is None else numbers[row]}; correct this row or leave it out"
             )

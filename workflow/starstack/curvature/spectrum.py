@@ -24,6 +24,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from starstack.curvature.lanczos import tridiagonalise
+from starstack.curvature.options import check_options
 from starstack.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def trace_and_diagonal(
     Raises
     ------
     InputError
-        If n_probes is below 1.
+        If n_probes is no whole number of at least 1.
 
     Examples
     --------
@@ -167,7 +168,8 @@ def trace_and_diagonal(
     >>> trace.value, diagonal.value.tolist()
     (7.0, [1.0, 2.0, 4.0])
     """
-    _check_probes(n_probes)
+    options = {"n_probes": n_probes, "seed": seed}
+    n_probes, seed = check_options(trace_and_diagonal, options, "spectrum").values()
     rng = np.random.default_rng(seed)
     n = operator.shape[0]
     traces = np.empty(n_probes)
@@ -219,7 +221,7 @@ def lanczos_quadrature(
     Raises
     ------
     InputError
-        If n_probes is below 1.
+        If n_probes or n_steps is no whole number of at least 1.
 
     Examples
     --------
@@ -229,7 +231,8 @@ def lanczos_quadrature(
     >>> np.isclose(quadrature.trace_of(np.log).value, np.log(8.0)).item()
     True
     """
-    _check_probes(n_probes)
+    options = {"n_steps": n_steps, "n_probes": n_probes, "seed": seed}
+    n_steps, n_probes, seed = check_options(lanczos_quadrature, options, "spectrum").values()
     rng = np.random.default_rng(seed)
     n = operator.shape[0]
     nodes, weights = [], []
@@ -324,8 +327,3 @@ def _mean(samples: np.ndarray) -> Estimate:
     if samples.ndim == 1:
         return Estimate(float(mean), float(error), n)
     return Estimate(mean, error, n)
-
-
-def _check_probes(n_probes: int) -> None:
-    if n_probes < 1:
-        raise InputError(f"spectrum: {n_probes} probes; take at least 1")

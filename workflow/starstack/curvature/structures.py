@@ -16,6 +16,7 @@ from starstack.curvature.kfac import KroneckerPosterior, fit_kfac
 from starstack.curvature.last_layer import LastLayerPosterior, fit_last_layer
 from starstack.curvature.low_rank import LowRankPosterior, fit_low_rank
 from starstack.curvature.matrix_free import MatrixFreePosterior, fit_matrix_free
+from starstack.curvature.options import check_options
 from starstack.curvature.persistence import read_posterior
 from starstack.curvature.posterior import Posterior
 from starstack.errors import InputError
@@ -120,8 +121,8 @@ def laplace(
     Raises
     ------
     InputError
-        If there is no such structure, it cannot be made for this network, has no such option, or
-        the outputs are not what the loss is taken of.
+        If there is no such structure, it cannot be made for this network, has no such option or not
+        with such a value, or the outputs are not what the loss is taken of.
 
     Examples
     --------
@@ -158,7 +159,7 @@ def laplace(
         noise=noise,
         prior_precision=prior_precision,
         scaler_digest=scaler_digest,
-        **options,
+        **check_options(fit, options, structure.replace("_", " ")),
     )
 
 

@@ -16,6 +16,12 @@ _SPECIAL_NUMBERS = dict.fromkeys(
 ) | {"True": 1.0, "true": 1.0, "TRUE": 1.0, "False": 0.0, "false": 0.0, "FALSE": 0.0}
 
 
+# What to do about a column of text, besides correcting a value.
+ENCODE = "or encode the column as numbers"
+CLASSES = "or, if these are classes, set task: classification"
+LEAVE_OUT = "encode the column as numbers, or list the others under data.features"
+
+
 @dataclass(frozen=True, eq=False)
 class Columns:
     """What a source delivers, before it is made into a data set.
@@ -115,15 +121,18 @@ def as_number(value: object) -> float:
     return float(value if special is None else special)
 
 
-def not_a_number(value: object, what: str, row: str, where: str) -> InputError:
+def not_a_number(
+    value: object, what: str, row: str, where: str, advice: str = ENCODE
+) -> InputError:
     """Return the error for a value that `as_number` refuses."""
     return InputError(
-        f"{where}: {what} is '{value}' in row '{row}', which is not a number; correct it, encode "
-        "the column as numbers, or leave it out"
+        f"{where}: {what} is '{value}' in row '{row}', which is not a number; correct it, {advice}"
     )
 
 
-def as_numbers(values: np.ndarray, what: str, where: str, row_id: np.ndarray) -> np.ndarray:
+def as_numbers(
+    values: np.ndarray, what: str, where: str, row_id: np.ndarray, advice: str = ENCODE
+) -> np.ndarray:
     """Return a column as float64; what is missing is NaN.
 
     Raises
@@ -146,7 +155,7 @@ def as_numbers(values: np.ndarray, what: str, where: str, row_id: np.ndarray) ->
         try:
             numbers[position] = as_number(value)
         except (TypeError, ValueError):
-            raise not_a_number(value, what, row_id[position], where) from None
+            raise not_a_number(value, what, row_id[position], where, advice) from None
     return numbers
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from starstack.data.checks import check_dataset, check_lengths
-from starstack.data.columns import Columns, as_codes, as_names, as_numbers, as_times
+from starstack.data.columns import CLASSES, Columns, as_codes, as_names, as_numbers, as_times
 from starstack.data.dataset import TASKS, Dataset
 from starstack.data.hdf5 import read_hdf5
 from starstack.data.inline import read_inline
@@ -119,7 +119,7 @@ def _to_dataset(name: str, task: str, columns: Columns, where: str) -> Dataset:
         y, classes = as_codes(columns.targets[0], targets[0], where, row_id, columns.class_names)
     else:
         numbers = [
-            as_numbers(values, what, where, row_id)
+            as_numbers(values, what, where, row_id, CLASSES)
             for what, values in zip(targets, columns.targets, strict=True)
         ]
         y = numbers[0] if len(numbers) == 1 else np.column_stack(numbers)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from starstack.data.columns import Columns, as_names, as_number, not_a_number
+from starstack.data.columns import (
+    CLASSES,
+    ENCODE,
+    LEAVE_OUT,
+    Columns,
+    as_names,
+    as_number,
+    not_a_number,
+)
 from starstack.data.names import not_among
 from starstack.errors import InputError
 
@@ -62,6 +70,7 @@ def read_table(
     labels = targets if task == "classification" else []
     text = {name: [] for name in (row_id, group, time, *labels) if name is not None}
     numeric = [name for name in (*features, *targets, sample_weight) if name and name not in text]
+    advised = dict.fromkeys(targets, CLASSES) | {sample_weight: ENCODE}
     at = {name: header.index(name) for name in (*numeric, *text)}
     values = array("d")
     n_rows = 0
@@ -72,7 +81,10 @@ def read_table(
             except ValueError:
                 row = cells[at[row_id]] if row_id is not None else n_rows
                 place = f"{where}: {path}, line {number}"
-                raise not_a_number(cells[at[name]], f"column '{name}'", row, place) from None
+                advice = advised.get(name, LEAVE_OUT)
+                raise not_a_number(
+                    cells[at[name]], f"column '{name}'", row, place, advice
+                ) from None
         for name, column in text.items():
             column.append(cells[at[name]])
         n_rows += 1

@@ -132,13 +132,15 @@ def _reliability_panel(axes: Axes, bins: pd.DataFrame, time: str, lowest: float)
 
 
 @styled
-def plot_class_scores(calibration: pd.DataFrame) -> Figure:
+def plot_class_scores(calibration: pd.DataFrame, *, weighted: bool = False) -> Figure:
     """Draw log loss and Brier score of every method, with the error of paired rows.
 
     Parameters
     ----------
     calibration : DataFrame
         Rows of class_calibration.csv of one network: `CALIBRATION_COLUMNS`.
+    weighted : bool, optional
+        Whether rows counted by their sample weights, which the remark below then says.
 
     Returns
     -------
@@ -173,7 +175,9 @@ def plot_class_scores(calibration: pd.DataFrame) -> Figure:
         figure,
         f"{n_text(sizes)} test rows. Error bars: ± 1 standard error of the difference from the "
         f"plain probabilities before (dashed) on the same rows. These by themselves: log loss "
-        f"{own[0]}, Brier score {own[1]}.",
+        f"{own[0]}, Brier score {own[1]}."
+        + " Scores are weighted by the rows' sample weights."
+        * weighted,
     )
     return figure
 

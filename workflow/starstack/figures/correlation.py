@@ -15,6 +15,7 @@ from starstack.figures.style import (
     VERMILLION,
     check_one_study,
     check_table,
+    few_rows_figure,
     footnote,
     n_text,
     new_figure,
@@ -84,6 +85,8 @@ def plot_error_correlations(
         own = known[known["output"] == first].set_index("row_id")[f"correlation_{second}"]
         predicted = own.loc[wide.index].to_numpy()
         found = _binned(snr, predicted, wide[first].to_numpy(), wide[second].to_numpy(), edges)
+        if found.empty:
+            return few_rows_figure(FEW)
         _panel(
             axes, found, f"predicted, {structure_words(structure)}" if structure else "predicted"
         )
@@ -112,10 +115,14 @@ def _binned(
         n = int(inside.sum())
         if n < FEW:
             continue
-        made = float(np.corrcoef(a[inside], b[inside])[0, 1])
+        both = np.stack((a[inside], b[inside]))
+        # Errors that are all the same have no correlation.
+        vary = np.isfinite(both).all() and (np.ptp(both, axis=1) > 0).all()
+        made = float(np.corrcoef(both)[0, 1]) if vary else np.nan
         # Fisher 1915: artanh r has the standard error 1/√(n - 3).
         around = np.tanh(np.arctanh(made) + np.array([-1, 1]) / np.sqrt(n - 3))
-        quantiles = np.nanquantile(predicted[inside], (0.16, 0.5, 0.84))
+        some = predicted[inside & np.isfinite(predicted)]
+        quantiles = np.quantile(some, (0.16, 0.5, 0.84)) if len(some) else [np.nan] * 3
         centre = float(np.exp(np.log(snr[inside]).mean()))
         found.append((centre, *quantiles, made, *around, n))
     columns = ["snr", "low", "median", "high", "made", "made_low", "made_high", "n"]

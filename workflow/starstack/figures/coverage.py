@@ -266,11 +266,14 @@ def _transforms(axes: Axes, part: pd.DataFrame) -> None:
     width = part["high"] - part["low"]
     total = part["count"].sum()
     density = part["count"] / total / width
-    axes.bar(part["low"], density, width, align="edge", color=BLUE, alpha=0.6, gid="pit")
+    axes.bar(part["low"], density, width, align="edge", color=BLUE, alpha=0.6, zorder=2, gid="pit")
     share = float(width.iloc[0])
     spread = 2 * np.sqrt(share * (1 - share) / total) / share
-    axes.axhspan(1 - spread, 1 + spread, color=GREY, alpha=0.25, linewidth=0)
-    axes.axhline(1, color="black", linewidth=0.9)
+    # The band lies under the bars, the dashed ends of it over them.
+    axes.axhspan(1 - spread, 1 + spread, color=GREY, alpha=0.25, linewidth=0, zorder=1)
+    for end in (1 - spread, 1 + spread):
+        axes.axhline(end, color=GREY, linewidth=0.6, linestyle="--", zorder=3)
+    axes.axhline(1, color="black", linewidth=0.9, zorder=3)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
     # Of few rows, counts scatter by more than the usual height.

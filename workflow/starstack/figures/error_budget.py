@@ -19,6 +19,7 @@ from starstack.figures.style import (
     VERMILLION,
     check_one_study,
     check_table,
+    few_rows_figure,
     footnote,
     new_figure,
     sentence_figure,
@@ -78,8 +79,8 @@ def plot_error_budget(
     -------
     Figure
         A column per label. Above: root mean squares in each bin of the parts, of their total
-        before and after recalibration, and of predicted minus observed (with one standard error).
-        Below: shares of the variance before recalibration.
+        before and after recalibration (if there was one), and of predicted minus observed (with
+        one standard error). Below: shares of the variance before recalibration.
 
     Raises
     ------
@@ -93,6 +94,7 @@ def plot_error_budget(
         return sentence_figure("No row of this study has a signal-to-noise ratio.")
     edges = _edges(known["snr"]) if snr_bins is None else list(snr_bins)
     outputs = unique(known["output"])
+    recalibrated = is_recalibrated(known)
     width = min(TWO_COLUMNS, 1.0 + 2.4 * len(outputs))
     figure = new_figure(width, 3.9)
     axes_of = figure.subplots(
@@ -106,13 +108,13 @@ def plot_error_budget(
     for column, output in enumerate(outputs):
         binned = _binned(known[known["output"] == output], edges)
         if binned.empty:
-            return sentence_figure(f"No bin of signal-to-noise ratios has {FEW} rows.")
+            return few_rows_figure(FEW)
         sizes += binned["n"].tolist()
         above, below = axes_of[:, column]
         name = target_words(output, labels)
         above.set_title(name)
         above.set_ylabel(f"Error{unit_of(name)}")
-        _lines(above, binned, structure)
+        _lines(above, binned, structure, recalibrated=recalibrated)
         _shares(below, binned)
         below.set_ylabel("Variance share" if column == 0 else "")
         below.set_xlabel("Signal-to-noise ratio")
@@ -122,9 +124,16 @@ def plot_error_budget(
     footnote(
         figure,
         f"Test rows; root mean squares of {few} to {many} rows per bin. Errors made: predicted − "
-        "observed, ± 1 standard error. Parts and shares are those before recalibration.",
+        "observed, ± 1 standard error."
+        + " Parts and shares are those before recalibration."
+        * recalibrated,
     )
     return figure
+
+
+def is_recalibrated(budget: pd.DataFrame) -> bool:
+    """Tell whether predicted errors were stretched: without recalibration none of them is."""
+    return bool((budget["recalibrated"] != budget["total"]).any())
 
 
 def _edges(snr: pd.Series, n_bins: int = 8) -> list[float]:
@@ -152,7 +161,7 @@ def _binned(rows: pd.DataFrame, edges: Sequence[float]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns)
 
 
-def _lines(axes: Axes, binned: pd.DataFrame, structure: str | None) -> None:
+def _lines(axes: Axes, binned: pd.DataFrame, structure: str | None, *, recalibrated: bool) -> None:
     for part, (words, colour, marker) in PARTS.items():
         if part == "weights" and structure:
             words = f"{words}, {structure_words(structure)}"
@@ -161,14 +170,15 @@ def _lines(axes: Axes, binned: pd.DataFrame, structure: str | None) -> None:
     axes.plot(
         binned["snr"], binned["total"], color="black", linewidth=1.4, label="sum of the parts"
     )
-    axes.plot(
-        binned["snr"],
-        binned["recalibrated"],
-        color=PURPLE,
-        linewidth=1.2,
-        linestyle="--",
-        label="sum, recalibrated",
-    )
+    if recalibrated:
+        axes.plot(
+            binned["snr"],
+            binned["recalibrated"],
+            color=PURPLE,
+            linewidth=1.2,
+            linestyle="--",
+            label="sum, recalibrated",
+        )
     axes.errorbar(
         binned["snr"],
         binned["made"],
@@ -196,7 +206,8 @@ def _lines(axes: Axes, binned: pd.DataFrame, structure: str | None) -> None:
 def _shares(axes: Axes, binned: pd.DataFrame) -> None:
     """Stack the parts' shares of the variance of the total."""
     squares = binned[list(PARTS)].to_numpy() ** 2
-    shares = squares / squares.sum(axis=1, keepdims=True)
+    whole = squares.sum(axis=1, keepdims=True)
+    shares = squares / np.where(whole > 0, whole, 1)
     axes.stackplot(
         binned["snr"],
         shares.T,

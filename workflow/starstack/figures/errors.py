@@ -1,4 +1,4 @@
-"""Bias and scatter of predicted labels against the signal-to-noise ratio."""
+"""Bias and MAD scatter of predicted labels against the signal-to-noise ratio."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -35,7 +35,7 @@ COLUMNS = (
     "standard_error",
     "n",
 )
-_ROWS = {"median": "Bias", "mad_scatter": "Scatter"}
+_ROWS = {"median": "Bias", "mad_scatter": "MAD scatter"}
 _LINES = {"base": ":", "meta": "--", "network": "-"}
 _MARKERS = {"base": "oXPvd", "meta": "s^<>p", "network": "oD^vP"}
 
@@ -46,7 +46,7 @@ def plot_errors(
     estimators: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Draw the median error and the scatter of each label in bins of signal-to-noise ratio.
+    """Draw the median error and the MAD scatter of each label in bins of signal-to-noise ratio.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def plot_errors(
     Returns
     -------
     Figure
-        A column per label: above the bias (median of predicted minus true), below the scatter
-        (1.4826 times the median absolute deviation).
+        A column per label: above the bias (median of predicted minus observed), below the
+        MAD scatter (1.4826 times the median absolute deviation).
 
     Raises
     ------
@@ -107,8 +107,8 @@ def plot_errors(
     counts = ", ".join(f"{text.replace('-', '–')}: {n}" for text, n in sizes.items())
     footnote(
         figure,
-        "Test rows; error bars: ± 1 standard error. Bias: median of predicted − true. Scatter: "
-        f"1.4826 × median absolute deviation.\nSpectra per bin: {counts}.",
+        "Test rows; error bars: ± 1 standard error. Bias: median of predicted − observed. MAD "
+        f"scatter: 1.4826 × median absolute deviation.\nSpectra per bin: {counts}.",
     )
     return figure
 

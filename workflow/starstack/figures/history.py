@@ -30,13 +30,15 @@ _CURVES = {
 
 
 @styled
-def plot_history(history: pd.DataFrame) -> Figure:
+def plot_history(history: pd.DataFrame, task: str = "regression") -> Figure:
     """Draw the losses of training and validation rows against the epoch, one panel per network.
 
     Parameters
     ----------
     history : DataFrame
         Rows of history.csv of one study.
+    task : str, optional
+        ``regression``, whose targets were standardised, or ``classification``.
 
     Returns
     -------
@@ -67,8 +69,9 @@ def plot_history(history: pd.DataFrame) -> Figure:
     top_legend(figure, shown.values(), shown, columns=3)
     footnote(
         figure,
-        "Loss of the last layer as trained, targets standardised. Training rows: mean over the "
-        "epoch, with dropout, noise and penalties where the network has them.",
+        f"Loss of the last layer as trained{', targets standardised' * (task == 'regression')}. "
+        "Training rows: mean over the epoch, with dropout, noise and penalties where the network "
+        "has them.",
     )
     return figure
 

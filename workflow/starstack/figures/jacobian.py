@@ -142,13 +142,13 @@ def plot_jacobian(
     for axes, (sensitivity, output) in zip(axes_of, panels, strict=True):
         _panel(axes, sensitivity, output)
         name, unit = name_and_unit(target_words(sensitivity.outputs[output], labels))
-        axes.set_ylabel(unit)
+        axes.set_ylabel(f"∂ / ∂ flux\n({unit})" if unit else "∂ / ∂ flux")
         axes.set_title(
             f"{sensitivity.network}: ∂ {name} / ∂ flux, n = {sensitivity.n_rows}",
             fontweight="normal",
         )
     first = sensitivities[0]
-    _mark_lines(axes_of, first)
+    marked = _mark_lines(axes_of, first)
     axes_of[-1].set_xlabel("Vacuum wavelength (Å)")
     handles, texts = axes_of[0].get_legend_handles_labels()
     top_legend(figure, handles, texts, columns=2)
@@ -156,9 +156,9 @@ def plot_jacobian(
     band = f" The bands are those of {min(of_bands)} of them." if of_bands else ""
     footnote(
         figure,
-        f"n: test stars.{band} The flux is in units of the continuum. Marked are lines of atoms "
-        "(dotted) and of molecules (dashed, bold) where the mean derivatives of "
-        f"{first.network} are largest.",
+        f"n: test stars.{band} The flux is in units of the continuum."
+        + f" Marked are lines of atoms (dotted) and of molecules (dashed, bold) where the mean "
+        f"derivatives of {first.network} are largest." * marked,
     )
     return figure
 
@@ -194,13 +194,15 @@ def _panel(axes: Axes, sensitivity: Sensitivity, output: int) -> None:
     axes.set_xlim(x[0], x[-1])
 
 
-def _mark_lines(axes_of: np.ndarray, sensitivity: Sensitivity) -> None:
-    """Mark and name lines; a name at an end of the axes is moved inside."""
+def _mark_lines(axes_of: np.ndarray, sensitivity: Sensitivity) -> bool:
+    """Mark and name lines, and tell whether there are some; a name at an end is moved inside."""
     x = sensitivity.wavelength
     # A name is written upright, about 7 points wide on a panel of 440 points.
     room = 8 / 440 * (x[-1] - x[0])
     size = np.abs(sensitivity.mean)
     chosen = lines_at_peaks(x, (size / size.max(axis=1, keepdims=True)).max(axis=0), room)
+    if not chosen:
+        return False
     top = axes_of[0]
     low, high = top.get_ylim()
     top.set_ylim(low, high + NAME_SHARE / (1 - NAME_SHARE) * (high - low))
@@ -226,6 +228,7 @@ def _mark_lines(axes_of: np.ndarray, sensitivity: Sensitivity) -> None:
             fontweight="bold" if molecule else "normal",
             color="black" if molecule else GREY,
         )
+    return True
 
 
 def lines_at_peaks(

@@ -1,6 +1,6 @@
-"""Predicted against true labels, with error bars."""
+"""Predicted against observed labels, with error bars."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from starstack.figures.error_budget import is_recalibrated
 from starstack.figures.style import (
     GREY,
     ORANGE,
@@ -31,12 +32,19 @@ COLUMNS = (
     "observed",
     "predicted",
     "total",
+    "recalibrated",
     "half_width_68",
 )
 # Bars of more rows would cover each other.
 BARS = 250
 _MANY = 3000
+# Bars behind, and those in front, which have the points.
+_LOOKS = (
+    {"color": ORANGE, "elinewidth": 1.6, "alpha": 0.7},
+    {"color": "black", "marker": "o", "markersize": 1.4, "elinewidth": 0.4},
+)
 _BARS = ("± 1 σ", "recalibrated 68 % interval")
+_PROMISES = ("within 1 σ", "in the recalibrated 68 %")
 
 
 @styled
@@ -45,7 +53,7 @@ def plot_predicted(
     labels: Mapping[str, str] | None = None,
     structure: str | None = None,
 ) -> Figure:
-    """Draw predicted against true labels, and below them the errors with their error bars.
+    """Draw predicted against observed labels, and below them the errors with their error bars.
 
     Parameters
     ----------
@@ -62,7 +70,8 @@ def plot_predicted(
     Figure
         A column per label. All rows are points; evenly chosen ones of them have a black bar of
         the recalibrated 68 % interval, and behind it an orange one of one predicted standard
-        deviation. Errors beyond the lower panel are triangles at its edge.
+        deviation, which without recalibration is the only bar, and black. Errors beyond the lower
+        panel are triangles at its edge.
 
     Raises
     ------
@@ -75,17 +84,18 @@ def plot_predicted(
     width = min(TWO_COLUMNS, 0.9 + 2.5 * len(outputs))
     figure = new_figure(width, 4.0)
     grid = figure.add_gridspec(2, len(outputs), height_ratios=[1.8, 1], hspace=0.04)
+    columns = ["total", "half_width_68"] if is_recalibrated(budget) else ["total"]
     cut_off = False
     for column, output in enumerate(outputs):
         above = figure.add_subplot(grid[0, column])
         below = figure.add_subplot(grid[1, column], sharex=above)
         rows = budget[budget["output"] == output]
         words = target_words(output, labels)
-        cut_off |= _pair(above, below, rows, words)
+        cut_off |= _pair(above, below, rows, columns, words)
     figure.align_ylabels()
-    bars = dict(zip(_BARS, figure.axes[0].containers, strict=True))
-    texts = [f"{words}, {structure_words(structure)}" if structure else words for words in _BARS]
-    top_legend(figure, bars.values(), texts, columns=2)
+    shown = _BARS[: len(columns)]
+    texts = [f"{words}, {structure_words(structure)}" if structure else words for words in shown]
+    top_legend(figure, figure.axes[0].containers, texts, columns=2)
     n = len(budget) // len(outputs)
     footnote(
         figure,
@@ -95,11 +105,11 @@ def plot_predicted(
     return figure
 
 
-def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> bool:
-    """Draw one label, and tell whether errors lie beyond the lower panel."""
+def _pair(above: Axes, below: Axes, rows: pd.DataFrame, columns: Sequence[str], words: str) -> bool:
+    """Draw one label with bars of some columns, and tell whether errors lie beyond the panel."""
     observed, predicted = rows["observed"].to_numpy(), rows["predicted"].to_numpy()
-    total, error = rows["total"].to_numpy(), predicted - observed
-    recalibrated = rows["half_width_68"].to_numpy()
+    error = predicted - observed
+    halves = [rows[column].to_numpy() for column in columns]
     few = np.unique(np.linspace(0, len(rows) - 1, min(BARS, len(rows))).round().astype(int))
     ends = [observed.min(), observed.max()]
     above.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--")
@@ -119,25 +129,10 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> bool:
             rasterized=len(rows) > _MANY,
             gid="predicted",
         )
-        axes.errorbar(
-            observed[barred],
-            values[barred],
-            yerr=total[barred],
-            color=ORANGE,
-            elinewidth=1.6,
-            alpha=0.7,
-            linestyle="none",
-        )
-        axes.errorbar(
-            observed[barred],
-            values[barred],
-            yerr=recalibrated[barred],
-            color="black",
-            marker="o",
-            markersize=1.4,
-            elinewidth=0.4,
-            linestyle="none",
-        )
+        for half, look in zip(halves, _LOOKS[-len(halves) :], strict=True):
+            axes.errorbar(
+                observed[barred], values[barred], yerr=half[barred], linestyle="none", **look
+            )
         axes.yaxis.set_major_locator(MaxNLocator(5 if axes is above else 3))
     for sign, marker in ((1, "^"), (-1, "v")):
         there = observed[beyond & (sign * error > 0)]
@@ -146,9 +141,11 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> bool:
     below.set_ylim(-limit, limit)
     below.xaxis.set_major_locator(MaxNLocator(4))
     above.tick_params(labelbottom=False)
-    within, inside = (100 * float(np.mean(np.abs(error) <= half)) for half in (total, recalibrated))
+    inside = [100 * float(np.mean(np.abs(error) <= half)) for half in halves]
     above.annotate(
-        f"{within:.1f} % within 1 σ\n{inside:.1f} % in the recalibrated 68 %",
+        "\n".join(
+            f"{share:.1f} % {promise}" for share, promise in zip(inside, _PROMISES, strict=False)
+        ),
         (0, 1),
         xytext=(0, 2),
         xycoords="axes fraction",
@@ -158,5 +155,5 @@ def _pair(above: Axes, below: Axes, rows: pd.DataFrame, words: str) -> bool:
     )
     above.set_ylabel(f"Predicted {words}")
     below.set_ylabel(f"Error{unit_of(words)}")
-    below.set_xlabel(f"True {words}")
+    below.set_xlabel(f"Observed {words}")
     return bool(beyond.any())

@@ -94,9 +94,9 @@ def plot_residuals(
         below.tick_params(labelbottom=bool(last))
         below.xaxis.label.set_visible(bool(last))
     figure.align_ylabels()
-    remark = "Test rows. Mean and scatter: average and standard"
-    remark += "\n" if n_columns == 1 else " "
-    remark += "deviation of the residuals, predicted minus observed."
+    remark = (
+        "Test rows. Mean and standard deviation (SD) of the residuals, predicted minus observed."
+    )
     if left_out:
         remark += f"\nA page has no room for {', '.join(left_out)}."
     footnote(figure, remark)
@@ -140,7 +140,7 @@ def _pair(
     spread = float(np.std(residual, ddof=1)) if len(residual) > 1 else float("nan")
     mean = rounded(residual.mean(), spread)
     above.annotate(
-        f"n = {len(rows)}\nmean {mean}\nscatter {rounded(spread, spread)}",
+        f"n = {len(rows)}\nmean {mean}\nSD {rounded(spread, spread)}",
         (0, 1),
         xytext=(3, -2),
         xycoords="axes fraction",

@@ -56,6 +56,7 @@ def plot_scores(
     scores: pd.DataFrame,
     metrics: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
+    weighted: bool = False,
 ) -> Figure:
     """Draw scores with one standard error, one panel per study, metric and output.
 
@@ -67,6 +68,8 @@ def plot_scores(
         Which metrics; by default the first one of each study, its primary metric.
     labels : mapping of str to str, optional
         Words and unit of a target by its name, such as ``{"teff": "Teff (K)"}``.
+    weighted : bool, optional
+        Whether rows counted by their sample weights, which the remark below then says.
 
     Returns
     -------
@@ -113,6 +116,8 @@ def plot_scores(
     vacant = n_rows > 1 and len(panels) < n_rows * n_columns
     _legend(figure, shown, sizes=not several_studies, vacant=vacant)
     remark = "Error bars: ± 1 standard error. Dotted: best base model, out-of-fold."
+    if weighted:
+        remark += "\nScores are weighted by the rows' sample weights."
     if (shown["standard_error"] == 0).any():
         remark += "\nNo bar: every row scores the same, so there is no spread to measure."
     footnote(figure, remark)

@@ -230,6 +230,14 @@ def sentence_figure(text: str) -> Figure:
     return figure
 
 
+def few_rows_figure(least: int) -> Figure:
+    """Make the figure of a study in which no bin of signal-to-noise ratios has rows enough."""
+    return sentence_figure(
+        f"No bin of signal-to-noise ratios has {least} test rows. Make snr_bins wider or "
+        "test_size larger."
+    )
+
+
 def top_legend(
     figure: Figure,
     handles: Iterable[object],

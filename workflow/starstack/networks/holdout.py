@@ -5,6 +5,9 @@ import math
 
 import numpy as np
 
+from starstack.data.dataset import Dataset
+from starstack.seeds import derive_seed
+
 logger = logging.getLogger(__name__)
 
 
@@ -70,6 +73,40 @@ def hold_out(
             len(classes),
         )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def validation_rows(
+    dataset: Dataset, train_rows: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take validation rows from the training rows.
+
+    Rows of one group stay together; without groups, classes keep their shares.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The data.
+    train_rows : ndarray of int
+        Training rows of the split.
+    fraction : float
+        Share of them to validate with.
+    seed : int
+        Decides which.
+
+    Returns
+    -------
+    fit_rows, validation_rows : ndarray of int
+        Positions in rising order.
+    """
+    rows = np.sort(train_rows)
+    fit, validation = hold_out(
+        len(rows),
+        fraction,
+        seed=derive_seed(seed, "validation rows"),
+        codes=dataset.y[rows] if dataset.task == "classification" else None,
+        groups=None if dataset.group is None else dataset.group[rows],
+    )
+    return rows[fit], rows[validation]
 
 
 def _choose_rows(codes: np.ndarray, wanted: int, random: np.random.RandomState) -> np.ndarray:

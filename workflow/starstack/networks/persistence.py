@@ -19,6 +19,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 
+from starstack.data.new_rows import check_values, names_of, values_of
 from starstack.errors import InputError
 from starstack.models.classes import one_line
 from starstack.models.persistence import write_member
@@ -58,6 +59,8 @@ class FittedNetwork:
         Of the flattened rows, and of the targets.
     provenance : dict
         What made it; anything that JSON can hold.
+    feature_names : tuple of str
+        The columns of a row; empty if they have no names, as the pixels of spectra.
     """
 
     model: "keras.Model"
@@ -68,14 +71,16 @@ class FittedNetwork:
     input_scaler: Scaler
     target_scaler: Scaler
     provenance: dict[str, Any] = field(default_factory=dict)
+    feature_names: tuple[str, ...] = ()
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the targets of a regression.
 
         Parameters
         ----------
-        X : array or h5py dataset of shape (n, p) or (n, *input_shape)
-            Rows, unscaled; read a block at a time.
+        X : DataFrame, array or h5py dataset of shape (n, p) or (n, *input_shape)
+            Rows, unscaled; read a block at a time. A data frame has the columns of the training
+            rows in their order.
 
         Returns
         -------
@@ -85,7 +90,8 @@ class FittedNetwork:
         Raises
         ------
         InputError
-            If the rows have another width than the network's, or it is a classifier.
+            If the rows have other columns than the network's, a value is missing or infinite, or
+            it is a classifier.
         """
         if self.task != "regression":
             raise InputError("predict: the network is a classifier; use predict_proba")
@@ -102,13 +108,14 @@ class FittedNetwork:
         Raises
         ------
         InputError
-            If the rows have another width than the network's, or it is a regression.
+            As `predict`, or if it is a regression.
         """
         if self.task != "classification":
             raise InputError("predict_proba: the network is a regression; use predict")
         return head_of(self.task, len(self.classes)).decode(self._outputs(X))
 
     def _outputs(self, X: Any) -> np.ndarray:
+        row_names, X = names_of(X), values_of(X, self.feature_names)
         width, own = math.prod(X.shape[1:]), math.prod(self.input_shape)
         if width != own:
             raise InputError(
@@ -119,6 +126,7 @@ class FittedNetwork:
         block = np.zeros((BLOCK_ROWS, own), dtype=self.model.inputs[0].dtype)
         for start in range(0, X.shape[0], BLOCK_ROWS):
             rows = np.asarray(X[start : start + BLOCK_ROWS]).reshape(-1, own)
+            check_values(rows, row_names[start : start + BLOCK_ROWS], self.feature_names)
             block[: len(rows)] = self.input_scaler.transform(rows)
             # Called as a function: Keras's own predict compiles a graph first, which takes longer
             # than the prediction itself.
@@ -311,6 +319,7 @@ def _sidecar(network: FittedNetwork, keras_file: bytes) -> str:
         "input_scaler": network.input_scaler.to_json(),
         "target_scaler": network.target_scaler.to_json(),
         "provenance": network.provenance,
+        "feature_names": list(network.feature_names),
     }
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -347,6 +356,8 @@ def _fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "input_scaler": Scaler.from_json(content["input_scaler"]),
         "target_scaler": Scaler.from_json(content["target_scaler"]),
         "provenance": dict(content["provenance"]),
+        # Files from before features had names have none.
+        "feature_names": tuple(content.get("feature_names", ())),
     }
 
 
@@ -368,6 +379,8 @@ def _check_agreement(fields: Mapping[str, Any], model: "keras.Model", where: str
         and len(set(classes)) == len(classes),
         "target_names": len(fields["target_names"]) in (0, n_outputs)
         and all(isinstance(name, str) for name in fields["target_names"]),
+        "feature_names": len(fields["feature_names"]) in (0, math.prod(shape))
+        and all(isinstance(name, str) for name in fields["feature_names"]),
         "input_shape": len(shape) == len(own)
         and all(there in (None, here) for there, here in zip(own, shape, strict=True)),
         "input_scaler": _scales(fields["input_scaler"], math.prod(shape)),

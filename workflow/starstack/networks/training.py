@@ -19,7 +19,7 @@ from starstack.networks.checkpoints import fingerprint, read_checkpoint
 from starstack.networks.device import Device
 from starstack.networks.heads import Head, head_of, make_network
 from starstack.networks.history import history_table
-from starstack.networks.holdout import hold_out
+from starstack.networks.holdout import validation_rows
 from starstack.networks.options import LOSSES, TrainingOptions
 from starstack.networks.persistence import FittedNetwork, _check_parts
 from starstack.networks.scaling import Scaler, fit_scaler
@@ -36,40 +36,6 @@ logger = logging.getLogger(__name__)
 STEPS_PER_CALL = 8
 # Errors of each target are followed in training if there are not too many of them.
 MAX_FOLLOWED_TARGETS = 10
-
-
-def validation_rows(
-    dataset: Dataset, train_rows: np.ndarray, fraction: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Take validation rows from the training rows.
-
-    Rows of one group stay together; without groups, classes keep their shares.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The data.
-    train_rows : ndarray of int
-        Training rows of the split.
-    fraction : float
-        Share of them to validate with.
-    seed : int
-        Decides which.
-
-    Returns
-    -------
-    fit_rows, validation_rows : ndarray of int
-        Positions in rising order.
-    """
-    rows = np.sort(train_rows)
-    fit, validation = hold_out(
-        len(rows),
-        fraction,
-        seed=derive_seed(seed, "validation rows"),
-        codes=dataset.y[rows] if dataset.task == "classification" else None,
-        groups=None if dataset.group is None else dataset.group[rows],
-    )
-    return rows[fit], rows[validation]
 
 
 def train_network(
@@ -218,8 +184,14 @@ def train_network(
         input_scaler=stream.input_scaler,
         target_scaler=target_scaler,
         provenance={"epochs": len(recorder.epochs), "best_epoch": best["epoch"], "run": run},
+        # Pixels are known by their place, and are too many to name.
+        feature_names=() if _are_spectra(dataset) else tuple(dataset.feature_names),
     )
     return fitted, history_table(recorder.epochs)
+
+
+def _are_spectra(dataset: Dataset) -> bool:
+    return dataset.wavelength is not None or dataset.X_error is not None
 
 
 def _stream(

@@ -7,6 +7,8 @@ If some coefficients B and intercept b give every row i and every other class k
 not all of them zero, the loss falls for ever along them and reaches no minimum (Albert & Anderson
 1984, Biometrika 71, 1). The linear programme that maximises the sum of these differences, with
 coefficients within [−1, 1], has a positive optimum exactly then (Konis 2007, DPhil thesis, Oxford).
+Any row of differences may be scaled by itself; where one row is far from all others, theirs would
+lie below what the programme resolves.
 """
 
 import numpy as np
@@ -15,8 +17,11 @@ from scipy.optimize import linprog
 
 from starstack.errors import InputError
 
-# Of the optimum per row, where every feature reaches from −1 to 1.
+# Of the optimum per row, where the largest number in every row is one.
 _TOLERANCE = 1e-7
+# By how much the programme may miss a constraint (the least that HiGHS takes), and by how much what
+# it found may, so that it still separates.
+_FEASIBILITY, _ROUNDING = 1e-10, 1e-9
 
 
 def is_separable(
@@ -50,25 +55,35 @@ def is_separable(
     """
     used = sample_weight > 0
     X, Y = X[used], Y[used]
-    # One scale for all features hid those a millionth of the largest below the tolerance.
+    # One scale for all features hid those a millionth of the largest below the tolerance; means
+    # and maxima of a feature with an outlier hide all of its other values.
     if fit_intercept:
-        X = X - X.mean(axis=0)
-    X = X / np.maximum(np.abs(X).max(axis=0, initial=0.0), np.finfo(float).tiny)
+        X = X - np.median(X, axis=0)
+    X = X / _typical_sizes(X)
     features = np.column_stack([X, np.ones(len(X))]) if fit_intercept else X
-    differences = _differences(features, Y)
+    largest = np.abs(features).max(axis=1, initial=0.0, keepdims=True)
+    differences = _differences(features / np.where(largest > 0, largest, 1.0), Y)
     result = linprog(
         -np.asarray(differences.sum(axis=0)).ravel(),
         A_ub=-differences,
         b_ub=np.zeros(differences.shape[0]),
         bounds=(-1, 1),
         method="highs",
+        options={"primal_feasibility_tolerance": _FEASIBILITY},
     )
     if result.status != 0:
         raise InputError(
             f"whether the classes can be separated cannot be decided ({result.message}); give a "
             "penalty alpha above 0, with which there always is a minimum"
         )
-    return bool(-result.fun > _TOLERANCE * len(X))
+    separates = (differences @ result.x).min(initial=0.0) >= -_ROUNDING
+    return bool(separates and -result.fun > _TOLERANCE * len(X))
+
+
+def _typical_sizes(X: np.ndarray) -> np.ndarray:
+    """Return the median size of the values of each feature that are not zero, or one."""
+    sizes = np.abs(X)
+    return np.array([np.median(column[column > 0]) if column.any() else 1.0 for column in sizes.T])
 
 
 def _differences(features: np.ndarray, Y: np.ndarray) -> sparse.csr_array:

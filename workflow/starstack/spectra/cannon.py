@@ -17,7 +17,7 @@ from starstack.data.names import not_among
 from starstack.errors import InputError
 from starstack.seeds import derive_seed
 from starstack.spectra.apogee import wavelength
-from starstack.spectra.arrays import check_file, open_npz, reason
+from starstack.spectra.array_files import check_file, open_npz, reason
 from starstack.spectra.normalisation import check_grid, choose_pixels
 from starstack.spectra.survey import Run, Survey, choose_fill, draw_snr, name_visits, observed
 

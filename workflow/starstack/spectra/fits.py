@@ -28,7 +28,7 @@ from starstack.data.table import SEPARATORS, read_table
 from starstack.errors import InputError
 from starstack.spectra.apogee import LOG_START, LOG_STEP, N_COMBINED, pixel_grid
 from starstack.spectra.arrays import Treatment
-from starstack.spectra.normalisation import GRID_TOLERANCE, choose_pixels, features
+from starstack.spectra.normalisation import GRID_TOLERANCE, check_level, choose_pixels, features
 from starstack.spectra.survey import BLOCK, Run, Survey, complete_rows
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def read_fits(
     ------
     InputError
         If there are no files, one is cut short, of another kind or on another grid, no star of
-        theirs has labels, labels are missing, an error is zero or negative, or a spectrum has no
-        good pixel.
+        theirs has labels, labels are missing, an error is zero or negative, a spectrum has no good
+        pixel, or spectra that are not normalised are far from 1.
     """
     chosen = {"combined": False, "visits": True}
     if spectra not in chosen:
@@ -141,7 +141,7 @@ def read_fits(
     if odd := [bit for bit in bad_bits if not 0 <= bit < _N_BITS]:
         raise InputError(f"{run.where}: bit {odd[0]} of data.bad_bits; expected 0 to {_N_BITS - 1}")
     treatment = Treatment(normalise, drop_missing_labels, max_error)
-    by_chip = treatment.by_chip(run.where)
+    treatment.check(run.where)
     stars = _read_labels(labels_file, id_column, labels, run.where)
     found = _find(Path(path), pattern, chosen[spectra], run.where)
     listed = [spectrum for spectrum in found if spectrum.star in stars]
@@ -173,6 +173,8 @@ def read_fits(
         for first in range(0, len(listed), BLOCK):
             rows = [_read(spectrum, bad_bits, run.where) for spectrum in listed[first:][:BLOCK]]
             flux, error, bad = (np.array(part)[:, combined] for part in zip(*rows, strict=True))
+            if first == 0 and normalise == "none":
+                check_level(flux, error, bad, run.where)
             yield features(
                 flux,
                 error,
@@ -180,7 +182,7 @@ def read_fits(
                 pixels,
                 row_id[first : first + BLOCK],
                 run.where,
-                by_chip=by_chip,
+                method=normalise,
                 max_error=max_error,
             )
 

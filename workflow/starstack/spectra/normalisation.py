@@ -1,6 +1,6 @@
 """From fluxes and errors to features: which pixels, normalised by chip, bad ones masked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,16 @@ from starstack.spectra.apogee import LOG_STEP, PixelGrid, pixel_grid
 
 # What a masked pixel holds: the continuum. Its error is infinite.
 FILL = 1.0
+
+# By which medians a spectrum and its errors are divided.
+METHODS: dict[str, Callable[["Pixels"], Sequence[slice]]] = {
+    "chip-median": lambda pixels: pixels.chips,
+    "median": lambda pixels: (slice(0, pixels.width),),
+    "none": lambda pixels: (),
+}
+
+# Between these is the level of spectra for which 1 can stand as their continuum.
+LEVELS = (0.2, 5.0)
 
 # A grid is taken for the expected one if no pixel is further off than this part of a pixel.
 GRID_TOLERANCE = 0.1
@@ -165,14 +175,52 @@ def normalise(
     """
     scale = np.ones(flux.shape)
     for chip in chips:
-        good = np.where(bad[:, chip], np.nan, flux[:, chip])
-        some = ~bad[:, chip].all(axis=1)
-        median = np.full(len(flux), np.nan)
-        median[some] = np.nanmedian(good[some], axis=1)
+        median = _medians(flux[:, chip], bad[:, chip])
         none = ~(median > 0)
         bad[none, chip] = True
         scale[:, chip] = np.where(none, 1.0, median)[:, np.newaxis]
     return flux / scale, None if error is None else error / scale
+
+
+def _medians(flux: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """Return the median of the good pixels of each spectrum; without one, NaN."""
+    some = ~bad.all(axis=1)
+    median = np.full(len(flux), np.nan)
+    median[some] = np.nanmedian(np.where(bad, np.nan, flux)[some], axis=1)
+    return median
+
+
+def _without_value(flux: np.ndarray, error: np.ndarray | None, bad: np.ndarray) -> np.ndarray:
+    """Return which pixels are masked, or have no flux or error."""
+    bad = bad | ~np.isfinite(flux)
+    return bad if error is None else bad | np.isnan(error) | np.isposinf(error)
+
+
+def check_level(flux: np.ndarray, error: np.ndarray | None, bad: np.ndarray, where: str) -> None:
+    """Refuse spectra that are not normalised, beside which a masked pixel's 1 would be nonsense.
+
+    Parameters
+    ----------
+    flux, error, bad
+        Of some spectra, see `features`.
+    where : str
+        What the message begins with.
+
+    Raises
+    ------
+    InputError
+        If the median spectrum has its median outside `LEVELS`.
+    """
+    medians = _medians(flux, _without_value(flux, error, bad))
+    if np.isnan(medians).all():
+        return
+    level, (low, high) = float(np.nanmedian(medians)), LEVELS
+    if not low <= level <= high:
+        raise InputError(
+            f"{where}: the median of the flux is {level:.3g}; expected {low:g} to {high:g}, since "
+            "masked pixels hold 1 and max_error is in units of the continuum; set data.normalise: "
+            "median, or divide flux and errors by the continuum"
+        )
 
 
 def features(
@@ -183,7 +231,7 @@ def features(
     row_id: np.ndarray,
     where: str,
     *,
-    by_chip: bool,
+    method: str,
     max_error: float | None = None,
 ) -> Mapping[str, np.ndarray]:
     """Return one block of the tables of a data set.
@@ -202,8 +250,8 @@ def features(
         Names of the spectra, for the messages.
     where : str
         What the messages begin with.
-    by_chip : bool
-        Whether to divide each chip by its median.
+    method : str
+        By which medians to divide, a key of `METHODS`.
     max_error : float, optional
         Pixels with a larger error, in units of the continuum, are masked.
 
@@ -218,13 +266,12 @@ def features(
         For an error that is zero or negative, of a pixel that is good and kept, or a spectrum
         without a good pixel.
     """
-    bad = bad | ~np.isfinite(flux)
+    bad = _without_value(flux, error, bad)
     if error is not None:
-        bad |= np.isnan(error) | np.isposinf(error)
         error = np.where(bad, np.inf, error)
         check_errors(error[:, pixels.kept], row_id, pixels.names, where)
-    if by_chip:
-        flux, error = normalise(flux, error, bad, pixels.chips)
+    if together := METHODS[method](pixels):
+        flux, error = normalise(flux, error, bad, together)
     if error is not None and max_error is not None:
         bad |= error > max_error
     bad = bad[:, pixels.kept]

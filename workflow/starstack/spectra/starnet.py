@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 
 from starstack.spectra.apogee import pixel_grid
-from starstack.spectra.arrays import Layout, Treatment, open_arrays, survey_of
+from starstack.spectra.array_files import Layout, open_arrays
+from starstack.spectra.arrays import Treatment, survey_of
 from starstack.spectra.survey import Run, Survey
 
 _LABELS = {"teff": "TEFF", "logg": "LOGG", "fe_h": "FE_H"}

@@ -72,14 +72,20 @@ def check_row_ids(row_id: np.ndarray, where: str) -> None:
 
 
 def check_class_sizes(
-    y: np.ndarray, n_folds: int, classes: Sequence[str], where: str, *, known: np.ndarray
+    y: np.ndarray,
+    n_folds: int,
+    classes: Sequence[str],
+    where: str,
+    *,
+    known: np.ndarray,
+    which: str = "to train on",
 ) -> None:
     """Refuse a class, among `known`, that has fewer rows in `y` than there are folds."""
     for label in known:
         members = int(np.count_nonzero(y == label))
         if members < n_folds:
             raise InputError(
-                f"{where}: {_class(label, classes)} has fewer rows to train on ({members}) than "
+                f"{where}: {_class(label, classes)} has fewer rows {which} ({members}) than "
                 f"there are folds ({n_folds}); lower n_folds or test_size, or merge the class"
             )
 

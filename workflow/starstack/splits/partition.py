@@ -52,11 +52,11 @@ def divide(n_rows: int, partition: Partition) -> tuple[np.ndarray, np.ndarray]:
         If rows, groups or the members of a class are fewer than the folds.
     """
     is_test = np.zeros(n_rows, dtype=bool)
-    _check_enough(partition, np.arange(n_rows))
     if partition.test_size > 0:
+        _check_enough(partition, np.arange(n_rows), "in all")
         is_test[_hold_out(partition, n_rows)] = True
     train = np.flatnonzero(~is_test)
-    _check_enough(partition, train)
+    _check_enough(partition, train, "to train on")
     folds = np.zeros((n_rows, partition.n_repeats), dtype=np.int64)
     for repeat in range(1, partition.n_repeats + 1):
         seed = partition.seed if repeat == 1 else derive_seed(partition.seed, "repeat", repeat)
@@ -65,17 +65,19 @@ def divide(n_rows: int, partition: Partition) -> tuple[np.ndarray, np.ndarray]:
     return is_test, folds
 
 
-def _check_enough(partition: Partition, rows: np.ndarray) -> None:
+def _check_enough(partition: Partition, rows: np.ndarray, which: str) -> None:
     group, labels = partition.group, partition.labels
     n_units = len(rows) if group is None else len(np.unique(group[rows]))
     if n_units < partition.n_folds:
         raise InputError(
-            f"split: {n_units} {'rows' if group is None else 'groups'} to train on are fewer than "
-            f"the {partition.n_folds} folds; lower n_folds or test_size"
+            f"split: {n_units} {'rows' if group is None else 'groups'} {which} are fewer than the "
+            f"{partition.n_folds} folds; lower n_folds or test_size"
         )
     if labels is not None:
         known = np.unique(labels)
-        check_class_sizes(labels[rows], partition.n_folds, partition.classes, "split", known=known)
+        check_class_sizes(
+            labels[rows], partition.n_folds, partition.classes, "split", known=known, which=which
+        )
 
 
 def _parts(partition: Partition, rows: np.ndarray, n_parts: int, seed: int) -> list[np.ndarray]:

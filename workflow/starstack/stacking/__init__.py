@@ -7,6 +7,7 @@ _EXPORTS = {
     "BlendRegressor": "blends",
     "StackingClassifier": "estimators",
     "StackingRegressor": "estimators",
+    "load_stack": "study_stack",
 }
 
 

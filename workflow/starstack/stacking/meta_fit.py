@@ -58,8 +58,11 @@ class MetaResult:
         ``cross-validated`` (training rows) and ``test``; probabilities (n, classes) or values
         (n, targets), or class codes (n, 1) of a classifier without probabilities.
     weights : DataFrame
-        Columns ``model``, ``meta_feature``, ``output``, ``weight``; bias rows have the
-        meta-feature ``(bias)``; empty for a meta-learner without weights.
+        Columns ``model``, ``meta_feature``, ``output``, ``weight``, ``standardised``; bias rows
+        have the meta-feature ``(bias)``; empty for a meta-learner without weights. The
+        standardised weight has no unit: times the standard deviation of its meta-feature, over
+        that of the target. The weights of a blend have none, and those of a classifier only the
+        meta-feature's; of a bias it is NaN.
     description : str
         The same in one line per output, ``Weights: … Bias: …``; empty without weights.
     """
@@ -136,7 +139,7 @@ def fit_on_stored_features(
         model,
         layout,
         predictions,
-        weights=_weight_rows(named, layout),
+        weights=_weight_rows(named, layout, Z[used], _target_spread(dataset, y[used])),
         description="" if named is None else describe_weights(*named),
     )
 
@@ -162,20 +165,36 @@ def _two_dimensional(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), -1)
 
 
+def _target_spread(dataset: Dataset, y: np.ndarray) -> dict[str, float]:
+    """Give the standard deviation of each target; classes have none."""
+    if dataset.task == "classification":
+        return {}
+    spread = y.reshape(len(y), -1).std(axis=0)
+    # Of a constant target nothing can be said per standard deviation.
+    return dict(zip(dataset.target_names, np.where(spread > 0, spread, 1.0), strict=True))
+
+
 def _weight_rows(
-    named: tuple[pd.DataFrame, pd.Series] | None, layout: MetaFeatureLayout
+    named: tuple[pd.DataFrame, pd.Series] | None,
+    layout: MetaFeatureLayout,
+    Z: np.ndarray,
+    target_spread: Mapping[str, float],
 ) -> pd.DataFrame:
     rows = []
     if named is not None:
         weights, bias = named
         # A kept feature stands for itself.
         owner = {column.name: column.model or column.name for column in layout.columns}
+        spread = dict(zip(layout.names, Z.std(axis=0), strict=True))
         for output in weights.columns:
             for name, value in weights[output].items():
                 # A blend's weights are named after the base models themselves.
-                rows.append((owner.get(name, name), name, output, float(value)))
-            rows.append(("", BIAS, output, float(bias[output])))
-    return pd.DataFrame(rows, columns=["model", "meta_feature", "output", "weight"])
+                unit = spread[name] / target_spread.get(output, 1.0) if name in spread else 1.0
+                weight = float(value)
+                rows.append((owner.get(name, name), name, output, weight, weight * unit))
+            rows.append(("", BIAS, output, float(bias[output]), float("nan")))
+    columns = ["model", "meta_feature", "output", "weight", "standardised"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def write_meta_predictions(

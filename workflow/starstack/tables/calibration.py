@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from starstack.tables.measurement import Measurement
-from starstack.tables.summaries import require_columns
+from starstack.tables.summaries import require_columns, without_unknown_snr
 
 COLUMNS = ("estimator", "method", "output", "snr", "statistic", "value", "standard_error", "n")
 _STATISTICS = {
@@ -44,9 +44,9 @@ def calibration_summary(
     Returns
     -------
     DataFrame
-        Index Estimator, Method, Label, S/N, n. Columns are the coverage of the central intervals
-        in percent, the mean of z² (χ² per row; of all labels together, per label), the root mean
-        square of the predicted error and minus the log likelihood, each a
+        Index Estimator, Method, Label, S/N (where it is known), n. Columns are the coverage of
+        the central intervals in percent, the mean of z² (χ² per row; of all labels together, per
+        label), the root mean square of the predicted error and minus the log likelihood, each a
         :class:`~starstack.tables.measurement.Measurement`. Where a method promises a least
         coverage (column ``guarantee``), that of 68 and 95 % in percent.
 
@@ -76,7 +76,7 @@ def calibration_summary(
         for name in (*_STATISTICS.values(), *_PROVED.values())
         if any(name in cell for cell in cells.values())
     ]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [[cell.get(name) for name in names] for cell in cells.values()],
         index=pd.MultiIndex.from_tuples(
             list(cells), names=["Estimator", "Method", "Label", "S/N", "n"]
@@ -84,3 +84,4 @@ def calibration_summary(
         columns=names,
         dtype=object,
     )
+    return without_unknown_snr(table, calibration["snr"])

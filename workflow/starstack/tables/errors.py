@@ -1,15 +1,15 @@
-"""Bias and scatter of predicted labels as a table of a paper."""
+"""Bias, MAD scatter and standard deviation of predicted labels as a table of a paper."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
 from starstack.tables.measurement import Measurement
-from starstack.tables.summaries import require_columns
+from starstack.tables.summaries import require_columns, without_unknown_snr
 
 _STATISTICS = {
     "median": "bias",
-    "mad_scatter": "scatter",
+    "mad_scatter": "MAD scatter",
     "standard_deviation": "standard deviation",
 }
 
@@ -29,7 +29,7 @@ def errors_table(errors: pd.DataFrame, labels: Mapping[str, str] | None = None) 
     Returns
     -------
     DataFrame
-        Index Estimator, S/N, n; columns (target, statistic), each a
+        Index Estimator, S/N (where it is known), n; columns (target, statistic), each a
         :class:`~starstack.tables.measurement.Measurement` in the target's unit: the median of
         predicted minus observed, 1.4826 times the median absolute deviation, and the standard
         deviation.
@@ -49,9 +49,10 @@ def errors_table(errors: pd.DataFrame, labels: Mapping[str, str] | None = None) 
         target = (labels or {}).get(row["output"], row["output"])
         cell[target, statistic] = Measurement(row["value"], row["standard_error"])
     keys = list(dict.fromkeys(key for cell in cells.values() for key in cell))
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [[cell.get(key) for key in keys] for cell in cells.values()],
         index=pd.MultiIndex.from_tuples(list(cells), names=["Estimator", "S/N", "n"]),
         columns=pd.MultiIndex.from_tuples(keys),
         dtype=object,
     )
+    return without_unknown_snr(table, errors["snr"])

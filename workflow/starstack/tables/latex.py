@@ -1,6 +1,7 @@
 """Tables in LaTeX, in the style of the booktabs package: three rules, no vertical lines."""
 
 import math
+import unicodedata
 from itertools import groupby
 from pathlib import Path
 
@@ -9,38 +10,157 @@ import pandas as pd
 
 from starstack.tables.measurement import Measurement
 
-_ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "²": r"\textsuperscript{2}",
-        "Σ": r"$\Sigma$",
-        "±": r"$\pm$",
-        "×": r"$\times$",
-        "−": r"$-$",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-    }
-)
+_COMMANDS = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # After the end of a row, a bracket would begin an option.
+    "[": "{[}",
+    "]": "{]}",
+    "\u00a0": "~",
+    "\u2009": r"\,",
+    "\u202f": r"\,",
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "§": r"\S{}",
+    "†": r"\dag{}",
+    "‡": r"\ddag{}",
+    "Å": r"\AA{}",
+    "å": r"\aa{}",
+    "Æ": r"\AE{}",
+    "æ": r"\ae{}",
+    "Œ": r"\OE{}",
+    "œ": r"\oe{}",
+    "Ø": r"\O{}",
+    "ø": r"\o{}",
+    "Ł": r"\L{}",
+    "ł": r"\l{}",
+    "ß": r"\ss{}",
+}
+_MATHEMATICS = {
+    "±": r"\pm",
+    "∓": r"\mp",
+    "×": r"\times",
+    "÷": r"\div",
+    "·": r"\cdot",
+    "⋅": r"\cdot",
+    "−": "-",
+    "≤": r"\leq",
+    "≥": r"\geq",
+    "≪": r"\ll",
+    "≫": r"\gg",
+    "≠": r"\neq",
+    "≈": r"\approx",
+    "≃": r"\simeq",
+    "≡": r"\equiv",
+    "∼": r"\sim",
+    "∝": r"\propto",
+    "∞": r"\infty",
+    "∂": r"\partial",
+    "∇": r"\nabla",
+    "∑": r"\sum",
+    "∏": r"\prod",
+    "∫": r"\int",
+    "√": r"\surd",
+    "∈": r"\in",
+    "→": r"\to",
+    "←": r"\leftarrow",
+    "↔": r"\leftrightarrow",
+    "⊙": r"\odot",
+    "☉": r"\odot",
+    "⊕": r"\oplus",
+    "⟨": r"\langle",
+    "⟩": r"\rangle",
+    "′": r"{}^{\prime}",
+    "″": r"{}^{\prime\prime}",
+    "°": r"{}^{\circ}",
+    "ℓ": r"\ell",
+    "ħ": r"\hbar",
+    "½": r"\frac{1}{2}",
+    "¼": r"\frac{1}{4}",
+    "¾": r"\frac{3}{4}",
+    "µ": r"\mu",
+    "ϕ": r"\phi",
+    "ϵ": r"\epsilon",
+}
+# Accents as Unicode's combining characters, and LaTeX's commands for them.
+_ACCENTS = {
+    "\u0300": "`",
+    "\u0301": "'",
+    "\u0302": "^",
+    "\u0303": "~",
+    "\u0304": "=",
+    "\u0306": "u",
+    "\u0307": ".",
+    "\u0308": '"',
+    "\u030a": "r",
+    "\u030b": "H",
+    "\u030c": "v",
+    "\u0327": "c",
+}
+# Raised and lowered signs, by what Unicode says that they stand for.
+_SCRIPTS = {"<super>": r"\textsuperscript", "<sub>": r"\textsubscript"}
+_GREEK = range(0x391, 0x3CA)
+
+
+def _letter(character: str) -> str:
+    """Write one character for LaTeX; one that it has no command for stays what it is."""
+    if character in _COMMANDS:
+        return _COMMANDS[character]
+    if character in _MATHEMATICS:
+        return f"${_MATHEMATICS[character]}$"
+    if character.isascii():
+        return character
+    if ord(character) in _GREEK:
+        return _greek(character)
+    kind, *parts = unicodedata.decomposition(character).split() or [""]
+    if kind in _SCRIPTS:
+        return f"{_SCRIPTS[kind]}{{{escape(''.join(chr(int(part, 16)) for part in parts))}}}"
+    base, *accents = unicodedata.normalize("NFD", character)
+    if base.isascii() and len(accents) == 1 and accents[0] in _ACCENTS:
+        return rf"\{_ACCENTS[accents[0]]}{{{base}}}"
+    return character
+
+
+def _greek(letter: str) -> str:
+    """Write a Greek letter; those that look Latin have no command and are set upright."""
+    *_, name = unicodedata.name(letter, "").lower().replace("lamda", "lambda").split()
+    if name == "omicron":
+        return "$o$"
+    if letter.islower():
+        return f"${chr(92)}{'varsigma' if letter == 'ς' else name}$"
+    if letter in "ΓΔΘΛΞΠΣΥΦΨΩ":
+        return f"${chr(92)}{name.capitalize()}$"
+    return "ABEZHIKMNOPTX"["ΑΒΕΖΗΙΚΜΝΟΡΤΧ".index(letter)]
 
 
 def escape(text: str) -> str:
-    r"""Escape what LaTeX would read as a command; a line break becomes two stacked lines.
+    r"""Write text so that LaTeX prints it; a line break becomes two stacked lines.
+
+    Signs and letters with a command of LaTeX's own become ASCII, so that pdfLaTeX needs no
+    package for them; others stay as they are.
 
     Examples
     --------
-    >>> print(escape("random_forest & 50 %"))
-    random\_forest \& 50 \%
+    >>> print(escape("random_forest & 50 %"), escape("σ² of [α/Fe], Cramér–Rao"))
+    random\_forest \& 50 \% $\sigma$\textsuperscript{2} of {[}$\alpha$/Fe{]}, Cram\'{e}r--Rao
     """
-    escaped = text.translate(_ESCAPES)
+    escaped = "".join(map(_letter, text))
     if "\n" not in escaped:
         return escaped
     return r"\shortstack{" + escaped.replace("\n", r" \\ ") + "}"
@@ -90,6 +210,8 @@ def _header(columns: pd.Index) -> list[str]:
 def write_latex(table: pd.DataFrame, path: str | Path, caption: str, label: str) -> None:
     r"""Write a table as a LaTeX float that needs only ``\usepackage{booktabs}``.
 
+    Where text has characters that pdfLaTeX cannot print, a comment in the first line names them.
+
     Text is aligned left, numbers right; a :class:`~starstack.tables.measurement.Measurement`
     becomes ``$0.953 \pm 0.012$`` and a float four significant digits. A named index is written as
     the first columns, a nameless one is left out.
@@ -130,4 +252,6 @@ def write_latex(table: pd.DataFrame, path: str | Path, caption: str, label: str)
         r"\end{tabular}",
         r"\end{table}",
     ]
+    if strange := "".join(sorted({sign for line in lines for sign in line if not sign.isascii()})):
+        lines.insert(0, f"% Needs XeLaTeX or LuaLaTeX, and a font that has {strange}")
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

@@ -84,8 +84,8 @@ def numbers(
     dict
         For each study ``metric``, ``greater_is_better``, ``outputs`` (by target, or "all" where
         there is one: ``best_base_model``, ``best_meta_learner``, ``stack_minus_best_base``) and
-        ``weights`` (by meta-learner: ``share`` of Σ|w| per base model, and ``bias`` per output).
-        Plain types throughout; a missing number is None.
+        ``weights`` (by meta-learner: ``share`` of Σ|w| per base model, standardised weights w,
+        and ``bias`` per output). Plain types throughout; a missing number is None.
 
     Raises
     ------

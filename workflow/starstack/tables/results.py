@@ -41,6 +41,7 @@ RESULT_TABLES: dict[str, dict[str, type]] = {
         "meta_feature": str,
         "output": str,
         "weight": float,
+        "standardised": float,
     },
     "diversity": {
         "study": str,

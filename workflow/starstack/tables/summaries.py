@@ -33,6 +33,11 @@ def require_columns(table: pd.DataFrame, columns: tuple[str, ...], name: str) ->
         raise InputError(f"{name}: expected at least one row, got an empty table")
 
 
+def without_unknown_snr(table: pd.DataFrame, snr: pd.Series) -> pd.DataFrame:
+    """Leave out the index level S/N where results are in no bin of it, but of all rows alone."""
+    return table.droplevel("S/N") if set(snr) <= {"all"} else table
+
+
 def _unique(values: pd.Series) -> list:
     """List the different values in order of appearance: the order of the config."""
     return list(dict.fromkeys(values))
@@ -44,13 +49,15 @@ def _only_if_telling(table: pd.DataFrame, columns: dict[str, str]) -> list[str]:
     return [first, *(column for column in rest if table[column].nunique() > 1)]
 
 
-def score_table(scores: pd.DataFrame) -> pd.DataFrame:
+def score_table(scores: pd.DataFrame, *, weighted: bool = False) -> pd.DataFrame:
     """Lay out scores with one row per estimator.
 
     Parameters
     ----------
     scores : DataFrame
         Rows of scores.csv of one or several studies.
+    weighted : bool, optional
+        Whether rows counted by their sample weights; the names of the metrics then say so.
 
     Returns
     -------
@@ -78,7 +85,8 @@ def score_table(scores: pd.DataFrame) -> pd.DataFrame:
             header = f"{header}\nn = {sizes[0]}"
         elif part["study"].nunique() == 1:
             header = f"{header}\nn = {sizes[0]} to {sizes[-1]}"
-        key = (METRICS[metric].label if metric in METRICS else metric, header)
+        name = METRICS[metric].label if metric in METRICS else metric
+        key = (f"{name} (weighted)" if weighted else name, header)
         columns[key] = {
             tuple(row[c] for c in keep): Measurement(row["value"], row["standard_error"])
             for row in part.to_dict("records")
@@ -165,7 +173,8 @@ def weight_share_table(weights: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Index Model, one column per meta-learner: 100 · Σ|w| of the model / Σ|w| of all, in per
-        cent, over all meta-features and outputs, without the bias.
+        cent, over all meta-features and outputs, without the bias. The w are the standardised
+        weights, so that the units of targets and features do not count.
 
     Raises
     ------
@@ -173,9 +182,9 @@ def weight_share_table(weights: pd.DataFrame) -> pd.DataFrame:
         If a column is missing or the table is empty.
     """
     require_columns(
-        weights, ("meta_learner", "trained_on", "model", "meta_feature", "weight"), "weights"
+        weights, ("meta_learner", "trained_on", "model", "meta_feature", "standardised"), "weights"
     )
-    table = weights.assign(learner=learner_names(weights), size=weights["weight"].abs())
+    table = weights.assign(learner=learner_names(weights), size=weights["standardised"].abs())
     table = table[table["meta_feature"] != BIAS]
     total = table.groupby(["model", "learner"])["size"].sum().unstack()
     # Ordered after the division, which sorts the columns.

@@ -11,6 +11,7 @@ _EXPORTS = {
     "fit_recalibration": "recalibration",
     "fit_temperature": "temperature",
     "load_budget": "budget",
+    "load_error_bars": "error_bars",
     "monte_carlo_predictive": "classification",
     "noise_covariance": "noise_propagation",
     "probit_predictive": "classification",

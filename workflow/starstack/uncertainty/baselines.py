@@ -20,11 +20,12 @@ from starstack.data.dataset import Dataset
 from starstack.data.noise_correlation import correlation_of
 from starstack.errors import InputError
 from starstack.networks.heads import make_network
+from starstack.networks.holdout import validation_rows
 from starstack.networks.options import TrainingOptions
 from starstack.networks.persistence import FittedNetwork
 from starstack.networks.scaling import Scaler, fit_scaler
 from starstack.networks.streaming import Noise, Stream, iter_blocks
-from starstack.networks.training import train_network, validation_rows
+from starstack.networks.training import train_network
 from starstack.seeds import derive_seed
 
 if TYPE_CHECKING:

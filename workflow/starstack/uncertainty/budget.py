@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from starstack.curvature.covariance_faults import covariance_fault
 from starstack.errors import InputError
-from starstack.uncertainty.covariances import covariance_fault
 
 PARTS = ("noise", "weights", "intrinsic")
 FORMAT = "starstack error budget 1"
@@ -40,8 +40,8 @@ class ErrorBudget:
     Raises
     ------
     InputError
-        If shapes do not agree, or a matrix cannot be a covariance: a number is not finite, a
-        variance or an eigenvalue is below 0, or it is not symmetric.
+        If shapes do not agree, or a matrix cannot be a covariance: a number is not finite or not
+        real, a variance or an eigenvalue is below 0 by more than rounding, or it is not symmetric.
 
     Examples
     --------
@@ -60,6 +60,9 @@ class ErrorBudget:
     provenance: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, values in self._arrays().items():
+            # The only way to set a field of a frozen dataclass.
+            object.__setattr__(self, name, values)
         n, k = len(self.row_id), len(self.names)
         if len(self.units) != k:
             raise InputError(
@@ -79,20 +82,47 @@ class ErrorBudget:
                 row, words = fault
                 raise InputError(f"error budget: {name} of row '{self.row_id[row]}' {words}")
 
+    def _arrays(self) -> dict[str, np.ndarray | tuple[str, ...]]:
+        """Return the fields as arrays of numbers, names as text; lists may be given for all."""
+        found = {"row_id": np.asarray(self.row_id)}
+        found |= {name: tuple(getattr(self, name)) for name in ("names", "units")}
+        for name in PARTS:
+            try:
+                part = np.asarray(getattr(self, name))
+                kind = str(part.dtype)
+            except ValueError:
+                kind = "lists of unequal lengths"
+            if kind.rstrip("0123456789") not in ("bool", "int", "uint", "float"):
+                raise InputError(
+                    f"error budget: {name}: expected real numbers of shape (n, k, k), got {kind}; "
+                    "give one covariance for each row"
+                )
+            found[name] = part.astype(np.result_type(part.dtype, np.float32), copy=False)
+        return found
+
     @property
     def total(self) -> np.ndarray:
         """Sum of the parts, shape (n, k, k)."""
         return self.noise + self.weights + self.intrinsic
 
+    def _part(self, name: str) -> np.ndarray:
+        if name not in (*PARTS, "total"):
+            raise InputError(
+                f"error budget: part is {name!r}; expected one of {', '.join(PARTS)}, total"
+            )
+        return getattr(self, name)
+
     def standard_deviations(self, part: str = "total") -> np.ndarray:
         """Return the errors of one part or of the total, shape (n, k)."""
-        return np.sqrt(np.diagonal(getattr(self, part), axis1=1, axis2=2))
+        variance = np.diagonal(self._part(part), axis1=1, axis2=2)
+        # What is negative by rounding is 0.
+        return np.sqrt(np.maximum(variance, 0))
 
     def correlations(self, part: str = "total") -> np.ndarray:
         """Return the correlations of the labels' errors, shape (n, k, k); NaN for no error."""
         sigma = self.standard_deviations(part)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return getattr(self, part) / (sigma[:, :, np.newaxis] * sigma[:, np.newaxis, :])
+            return self._part(part) / (sigma[:, :, np.newaxis] * sigma[:, np.newaxis, :])
 
     def to_table(self) -> pd.DataFrame:
         """Tabulate one line per row and label.

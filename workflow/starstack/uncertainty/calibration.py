@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from starstack.errors import InputError
 from starstack.metrics.reliability import wilson_standard_error
 from starstack.uncertainty.covariances import (
     check_covariance,
@@ -129,6 +130,7 @@ def calibration_table(
     """
     errors, covariance = np.asarray(errors, float), np.asarray(covariance, float)
     check_covariance(errors, covariance)
+    _check_names_and_snr(errors, names, snr)
     sigma = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     z = errors / sigma
     pit = stats.norm.cdf(z) if pit is None else pit
@@ -145,6 +147,18 @@ def calibration_table(
             own = (part[chosen] for part in together)
             rows += [(JOINT, snr_name, *line, len(chosen)) for line in _of_all(*own, levels)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _check_names_and_snr(errors: np.ndarray, names: Sequence[str], snr: np.ndarray | None) -> None:
+    n, k = errors.shape
+    if isinstance(names, str) or len(names) != k:
+        raise InputError(
+            f"calibration: names are {names!r}; expected a list of {k}, one for each label"
+        )
+    if snr is not None and np.shape(snr) != (n,):
+        raise InputError(
+            f"calibration: snr has shape {np.shape(snr)}; expected ({n},), one for each row"
+        )
 
 
 def _together(

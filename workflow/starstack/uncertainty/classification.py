@@ -88,7 +88,8 @@ def monte_carlo_predictive(
     Raises
     ------
     InputError
-        If there are too few draws, or the covariance does not fit or has a negative variance.
+        If there are too few draws, a number is not finite, or the covariance does not fit or has a
+        negative variance.
     """
     if n_draws < 4:
         raise InputError(f"Monte Carlo: n_draws is {n_draws}; expected 4 or more, two pairs")
@@ -110,6 +111,11 @@ def monte_carlo_predictive(
 
 def _checked(logits: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     logits, covariance = np.asarray(logits, float), np.asarray(covariance, float)
+    if logits.ndim != 2 or not np.isfinite(logits).all():
+        raise InputError(
+            "logits: expected finite numbers of shape (n, c), rows by classes, got shape "
+            f"{logits.shape}{' with NaN or infinity' if logits.ndim == 2 else ''}; correct them"
+        )
     n, c = logits.shape
     if covariance.shape != (n, c, c):
         raise InputError(

@@ -30,14 +30,14 @@ def conformal_quantile(scores: np.ndarray, alpha: float) -> float:
     Raises
     ------
     InputError
-        If α is not between 0 and 1, or a score is NaN.
+        If α is not between 0 and 1, or a score is NaN or negative.
 
     Examples
     --------
     >>> conformal_quantile(np.arange(1.0, 20.0), 0.1), conformal_quantile(np.ones(5), 0.1)
     (18.0, inf)
     """
-    _check_alpha(alpha)
+    alpha, scores = _checked_alpha(alpha), _numbers("scores", scores, 1)
     _check_scores(scores)
     rank = _rank(len(scores), 1 - alpha)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
@@ -65,9 +65,11 @@ def split_conformal_intervals(
     Raises
     ------
     InputError
-        If a σ is not above 0, a score is NaN, or α is not between 0 and 1.
+        If shapes do not agree, a σ is not above 0, a score is NaN or negative, or α is not between
+        0 and 1.
     """
-    _check_sigma("sigma", sigma)
+    predicted = _numbers("predicted", predicted, 1)
+    sigma = _checked_sigma("sigma", sigma, predicted.shape)
     half = conformal_quantile(scores, alpha) * (1.0 if sigma is None else sigma)
     return predicted - half, predicted + half
 
@@ -105,8 +107,8 @@ def cv_plus_intervals(
     Raises
     ------
     InputError
-        If shapes do not agree, only one of the two σ is given or one is not above 0, a score is
-        NaN, or α is not between 0 and 1.
+        If shapes do not agree, a number of a fold is no whole one, only one of the two σ is given
+        or one is not above 0, a residual is NaN, or α is not between 0 and 1.
 
     Examples
     --------
@@ -117,19 +119,24 @@ def cv_plus_intervals(
     >>> lower.tolist(), upper.tolist()
     ([-4.0], [4.0])
     """
-    _check_alpha(alpha)
+    alpha, residuals = _checked_alpha(alpha), _numbers("residuals", residuals, 1)
+    predicted_by_fold = _numbers("predicted_by_fold", predicted_by_fold, 2)
     if (sigma_of_row is None) != (sigma_by_fold is None):
         raise InputError("CV+: got one of sigma_of_row and sigma_by_fold; give both or neither")
     m, n_folds = len(residuals), len(predicted_by_fold)
-    if len(fold_of_row) != m or not ((fold_of_row >= 0) & (fold_of_row < n_folds)).all():
+    given = _numbers("fold_of_row", fold_of_row, 1)
+    wrong = (given < 0) | (given >= n_folds) | (given % 1 != 0)
+    if len(given) != m or wrong.any():
+        found = f", of which one is {given[wrong][0]:g}" if wrong.any() else ""
         raise InputError(
-            f"CV+: {m} residuals have {len(fold_of_row)} folds up to {np.max(fold_of_row)}; "
-            f"expected one each, below the {n_folds} models that made predictions"
+            f"CV+: {m} residuals have {len(given)} folds{found}; expected one each, a whole number "
+            f"from 0 and below the {n_folds} models that made predictions"
         )
+    fold_of_row = given.astype(int)
+    sigma_of_row = _checked_sigma("sigma_of_row", sigma_of_row, residuals.shape)
+    sigma_by_fold = _checked_sigma("sigma_by_fold", sigma_by_fold, predicted_by_fold.shape)
     scores = np.abs(residuals) / (1.0 if sigma_of_row is None else sigma_of_row)
     _check_scores(scores)
-    _check_sigma("sigma_of_row", sigma_of_row)
-    _check_sigma("sigma_by_fold", sigma_by_fold)
     n = predicted_by_fold.shape[1]
     lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
     rank = _rank(m, 1 - alpha)
@@ -167,18 +174,48 @@ def _rank(n: int, level: float) -> int:
     return math.ceil(level * (n + 1) - 1e-9)
 
 
-def _check_alpha(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise InputError(f"alpha: is {alpha:g}; expected more than 0 and less than 1")
-
-
-def _check_sigma(name: str, sigma: np.ndarray | None) -> None:
-    # A negative one would turn an interval around, and NaN leave it without an end.
-    if sigma is not None and (wrong := ~(np.asarray(sigma) > 0)).any():
+def _numbers(name: str, values: object, n_axes: int) -> np.ndarray:
+    wanted = "(n,)" if n_axes == 1 else "(folds, n)"
+    try:
+        found = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: expected numbers of shape {wanted}, got others") from None
+    if found.ndim != n_axes:
         raise InputError(
-            f"{name}: {np.asarray(sigma)[wrong][0]:g} in {int(wrong.sum())} of {wrong.size} "
-            "predictions; expected errors above 0"
+            f"{name}: expected numbers of shape {wanted}, got shape {found.shape}; of several "
+            "labels give one at a time"
         )
+    return found
+
+
+def _checked_alpha(alpha: float) -> float:
+    try:
+        number = float(alpha)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < 1:
+        shown = alpha if math.isnan(number) else f"{number:g}"
+        raise InputError(f"alpha: is {shown}; expected more than 0 and less than 1")
+    return number
+
+
+def _checked_sigma(
+    name: str, sigma: np.ndarray | None, shape: tuple[int, ...]
+) -> np.ndarray | None:
+    if sigma is None:
+        return None
+    sigma = _numbers(name, sigma, len(shape))
+    if sigma.shape != shape:
+        raise InputError(
+            f"{name}: has shape {sigma.shape}; expected {shape}, one error for each prediction"
+        )
+    # A negative one would turn an interval around, and NaN leave it without an end.
+    if (wrong := ~(sigma > 0)).any():
+        raise InputError(
+            f"{name}: {sigma[wrong][0]:g} in {int(wrong.sum())} of {wrong.size} predictions; "
+            "expected errors above 0"
+        )
+    return sigma
 
 
 def _check_scores(scores: np.ndarray) -> None:
@@ -187,4 +224,10 @@ def _check_scores(scores: np.ndarray) -> None:
         raise InputError(
             f"scores: {count} of {len(scores)} are NaN; leave out rows without a prediction, and "
             "give errors above 0"
+        )
+    # An interval of a negative one would end before it begins.
+    if count := int((scores < 0).sum()):
+        raise InputError(
+            f"scores: {count} of {len(scores)} are negative, the least {scores.min():g}; expected "
+            "sizes of errors, |observed - predicted| / σ"
         )

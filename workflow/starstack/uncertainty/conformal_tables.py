@@ -19,12 +19,12 @@ from starstack.splits.split import Split
 from starstack.stacking.fold_predictions import FoldPredictions
 from starstack.stacking.stored_features import StoredFeatures
 from starstack.uncertainty.budget import ErrorBudget
+from starstack.uncertainty.calibration_rows import MIN_ROWS
 from starstack.uncertainty.conformal import cv_plus_guarantee
 from starstack.uncertainty.intervals import cv_plus, interval_table, split_conformal
 from starstack.uncertainty.intrinsic import fit_intrinsic
 from starstack.uncertainty.labelled_errors import NONE, Predicted, join_predictions, recalibrate
 from starstack.uncertainty.network_rows import draw_rows
-from starstack.uncertainty.recalibration import MIN_ROWS
 from starstack.uncertainty.residual_scale import fit_scale
 from starstack.uncertainty.stack_folds import StackFolds, predict_by_folds
 
@@ -65,7 +65,7 @@ def conformal_widths(
         Calibration rows to learn the intrinsic part and the recalibration from.
     distribution, n_bins
         See `starstack.uncertainty.labelled_errors.recalibrate`; nothing is recalibrated with fewer
-        than `starstack.uncertainty.recalibration.MIN_ROWS` rows.
+        than `starstack.uncertainty.calibration_rows.MIN_ROWS` rows.
 
     Returns
     -------

@@ -60,12 +60,8 @@ def fisher_information(
     InputError
         If an error is not above 0, a derivative not finite, or shapes do not agree.
     """
-    if np.ndim(derivatives) != 3:
-        raise InputError(
-            f"Cramér–Rao bound: derivatives have shape {np.shape(derivatives)}; expected "
-            "(n, k, p), spectra by labels by pixels"
-        )
-    n, _, p = np.shape(derivatives)
+    derivatives = _checked_derivatives(derivatives)
+    n, _, p = derivatives.shape
     _check_shape("errors have", errors, (n, p))
     if scatter is not None:
         _check_shape("scatter has", scatter, (p,))
@@ -131,6 +127,7 @@ def cramer_rao_bound(
     >>> cramer_rao_bound(np.full((1, 1, 4), 2.0), np.ones((1, 4))).tolist()
     [[[0.0625]]]
     """
+    derivatives = _checked_derivatives(derivatives)
     k = derivatives.shape[1]
     if nuisances is not None:
         n, _, p = derivatives.shape
@@ -146,6 +143,16 @@ def cramer_rao_bound(
         place = np.arange(k, k + extra)
         information[:, place, place] += 1.0 / spreads**2
     return _inverse(information)[:, :k, :k]
+
+
+def _checked_derivatives(derivatives: np.ndarray) -> np.ndarray:
+    derivatives = np.asarray(derivatives)
+    if derivatives.ndim != 3:
+        raise InputError(
+            f"Cramér–Rao bound: derivatives have shape {derivatives.shape}; expected (n, k, p), "
+            "spectra by labels by pixels"
+        )
+    return derivatives
 
 
 def _inverse(information: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from starstack.curvature.covariance_faults import covariance_fault
 from starstack.errors import InputError
 from starstack.uncertainty.covariances import squared_mahalanobis
 
@@ -30,6 +31,8 @@ MIN_STARS = 200
 PRIOR_STARS = 50
 # A variance below this part of the median known one cannot be told from zero.
 NOTHING = 1e-3
+# A known standard deviation below this part of the errors may be nothing but rounding.
+ROUNDED = 1e-3
 MAX_STEPS, TOLERANCE = 500, 1e-4
 # Added to every known variance, in units of the mean square error: the likelihood of errors of
 # which one is a multiple of another, and nothing is known, has no largest value.
@@ -132,7 +135,8 @@ def fit_intrinsic(
     Raises
     ------
     InputError
-        If there are fewer than two stars, shapes do not agree, or a number is not finite.
+        If there are fewer than two stars, shapes do not agree, a number is not finite, a matrix
+        cannot be a covariance, or `dof` is not above 2.
 
     Examples
     --------
@@ -142,8 +146,8 @@ def fit_intrinsic(
     >>> round(float(np.sqrt(found.boxes[0].covariance[0, 0])), 1)
     4.0
     """
-    errors, predicted = np.asarray(errors, float), np.asarray(predicted, float)
-    n, k = errors.shape
+    errors, known, predicted = (np.asarray(each, float) for each in (errors, known, predicted))
+    n, k = errors.shape if errors.ndim == 2 else (0, 0)
     if n < 2 or known.shape != (n, k, k) or predicted.shape != (n, k):
         raise InputError(
             f"intrinsic scatter: has errors {errors.shape}, covariances {known.shape} and "
@@ -160,10 +164,21 @@ def fit_intrinsic(
                 f"intrinsic scatter: {name} of star {np.argmin(finite)} hold NaN or infinity; "
                 "leave out the star"
             )
+    if dof is not None and not dof > 2:
+        raise InputError(
+            f"intrinsic scatter: dof is {dof!r}; expected more than 2, below which Student's t has "
+            "no covariance"
+        )
     # In units of the errors: labels in K and dex differ by four orders of magnitude.
     unit = np.sqrt(np.mean(errors**2, axis=0))
-    unit = np.where(unit > 0, unit, np.sqrt(np.mean(np.einsum("nkk->nk", known), axis=0)))
+    mean_variance = np.mean(np.einsum("nkk->nk", known), axis=0)
+    unit = np.where(unit > 0, unit, np.sqrt(np.maximum(mean_variance, 0)))
     unit = np.where(unit > 0, unit, 1.0)
+    if fault := covariance_fault(known, ROUNDED * unit):
+        star, words = fault
+        raise InputError(
+            f"intrinsic scatter: the covariance of star {star} {words}; leave out the star"
+        )
     scaled = errors / unit
     scaled_known = known / np.outer(unit, unit) + LEAST * np.eye(k)
     whole = largest_likelihood(scaled, scaled_known, dof=dof)

@@ -16,9 +16,9 @@ import numpy as np
 from starstack.autodiff.batches import Batches
 from starstack.curvature.posterior import Posterior
 from starstack.data.dataset import Dataset
+from starstack.networks.holdout import validation_rows
 from starstack.networks.persistence import FittedNetwork
 from starstack.networks.streaming import iter_blocks
-from starstack.networks.training import validation_rows
 from starstack.seeds import derive_seed
 from starstack.splits.split import Split
 

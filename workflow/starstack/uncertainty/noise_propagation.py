@@ -272,12 +272,13 @@ def noise_covariance(
     n_draws = DEFAULT_DRAWS[method] if n_draws is None else n_draws
     if n_draws < 1:
         raise InputError(f"noise covariance: n_draws is {n_draws}; expected 1 or more")
-    if not len(spectra):
+    spectra, errors = np.asarray(spectra), np.asarray(errors)
+    if spectra.ndim != 2 or not len(spectra):
         raise InputError(
-            f"noise covariance: expected at least one spectrum, got shape {spectra.shape}; give "
-            "the rows to predict"
+            "noise covariance: expected at least one spectrum, shape (n, pixels), got shape "
+            f"{spectra.shape}; give the rows to predict, a single one as spectrum[None]"
         )
-    reference = spectra if reference is None else reference
+    reference = spectra if reference is None else np.asarray(reference)
     for name, other in (("errors", errors), ("reference", reference)):
         if other.shape != spectra.shape:
             raise InputError(

@@ -12,16 +12,21 @@ predicted error), with what they should be. Two corrections come of it:
   (`starstack.uncertainty.joint_distributions`).
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from starstack.curvature.options import whole_number
 from starstack.errors import InputError
+from starstack.uncertainty.calibration_rows import MIN_ROWS
 from starstack.uncertainty.covariances import (
+    LEAST_EIGENVALUE,
     check_covariance,
     have_inverses,
+    least_eigenvalues,
     squared_mahalanobis,
     standardised,
 )
@@ -33,8 +38,7 @@ from starstack.uncertainty.error_distributions import (
 )
 from starstack.uncertainty.joint_distributions import ChiSquared, JointLaw, fit_joint_law
 
-# The factor of fewer rows has a standard error above 7 %.
-MIN_ROWS = 100
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +97,22 @@ class Recalibration:
         Raises
         ------
         InputError
-            If there is no law of all labels together.
+            If there is no law of all labels together, or a covariance does not belong to errors,
+            cannot be one or has no inverse: what is then left is `pit`, label by label.
         """
         if not self.joint:
             raise InputError(
                 "recalibration: expected a law of all labels together, got none: covariances that "
                 "it was fitted to have no inverse; judge the labels one by one"
+            )
+        check_covariance(errors, stretched)
+        least = least_eigenvalues(stretched)
+        if (singular := least <= LEAST_EIGENVALUE).any():
+            row = int(np.argmax(singular))
+            raise InputError(
+                f"recalibration: the covariance of row {row} is singular (its correlation matrix "
+                f"has an eigenvalue of {least[row]:.1g}); judge the labels one by one, or leave "
+                "out the row"
             )
         squared, bins = squared_mahalanobis(errors, stretched), self.bins(by)
         result = np.empty(len(squared))
@@ -195,8 +209,8 @@ def fit_recalibration(
     Raises
     ------
     InputError
-        If there are fewer than `min_rows` rows, a value of `by` is not finite, or all errors of a
-        label in a bin are zero.
+        If there are fewer than `min_rows` rows, shapes do not agree, a value of `by` is not finite,
+        `n_bins` is no whole number of at least 1, or all errors of a label in a bin are zero.
 
     Examples
     --------
@@ -207,8 +221,14 @@ def fit_recalibration(
     >>> found.factors.round(1).tolist()
     [[2.0]]
     """
+    errors, covariance, by = (np.asarray(each, float) for each in (errors, covariance, by))
     check_covariance(errors, covariance)
+    n_bins = whole_number(n_bins, "recalibration: n_bins")
     n, k = errors.shape
+    if by.shape != (n,):
+        raise InputError(
+            f"recalibration: by has shape {by.shape}; expected ({n},), one value for each row"
+        )
     if n < min_rows:
         raise InputError(
             f"recalibration: has {n} rows; expected at least {min_rows}: hold out more rows, or "
@@ -216,12 +236,21 @@ def fit_recalibration(
         )
     if not np.isfinite(by).all():
         raise InputError("recalibration: the values to bin by hold NaN or infinity; fill them")
-    n_bins = max(1, min(n_bins, n // min_rows))
+    wanted, n_bins = n_bins, max(1, min(n_bins, n // min_rows))
     edges = np.unique(np.quantile(by, np.linspace(0, 1, n_bins + 1)[1:-1]))
     bins = np.digitize(by, edges)
     # A value of `by` that many rows share may leave a bin without rows.
     used = np.unique(bins)
     edges, bins = edges[used[:-1]] if len(used) > 1 else edges[:0], np.searchsorted(used, bins)
+    if len(used) < wanted:
+        logger.info(
+            "recalibration: %d of the %d bins asked for, of %d rows: each needs %d rows, and equal "
+            "values share a bin",
+            len(used),
+            wanted,
+            n,
+            min_rows,
+        )
     z = standardised(errors, covariance)
     factors = np.ones((len(used), k))
     joint = joint and have_inverses(covariance, "recalibration")

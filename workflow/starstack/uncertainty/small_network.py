@@ -11,9 +11,10 @@ from starstack.curvature.hyperparameters import residual_noise
 from starstack.curvature.posterior import Posterior
 from starstack.curvature.structures import laplace
 from starstack.data.dataset import Dataset
+from starstack.networks.holdout import validation_rows
 from starstack.networks.options import TrainingOptions
 from starstack.networks.persistence import FittedNetwork
-from starstack.networks.training import train_network, validation_rows
+from starstack.networks.training import train_network
 from starstack.seeds import derive_seed
 from starstack.uncertainty.network_rows import draw_rows, read_blocks, scaled_batches
 

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # Beyond these, probabilities are those of a coin or all 0 and 1.
 LOWEST, HIGHEST = 0.05, 20.0
+# Of probabilities in single precision.
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def fit_temperature(
     Raises
     ------
     InputError
-        If there is no row, the shapes do not fit, or a code is none of the classes.
+        If there is no row, the shapes do not fit, a number is no probability, or a code is none of
+        the classes.
 
     Examples
     --------
@@ -82,7 +85,9 @@ def fit_temperature(
     >>> found.apply(np.array([[0.05, 0.95]])).round(3).tolist()
     [[0.25, 0.75]]
     """
-    codes = np.asarray(codes).astype(int)
+    probabilities, given = np.asarray(probabilities, float), np.asarray(codes, float)
+    # What is no whole number is none of the classes.
+    codes = np.where(given % 1 == 0, given, -1).astype(int)
     if probabilities.ndim != 2 or not len(codes) or len(codes) != len(probabilities):
         raise InputError(
             f"temperature: expected probabilities of shape (n, c) for {len(codes)} rows, at least "
@@ -92,7 +97,13 @@ def fit_temperature(
     if (wrong := (codes < 0) | (codes >= n_classes)).any():
         raise InputError(
             f"temperature: expected codes of classes from 0 to {n_classes - 1}, got "
-            f"{codes[wrong][0]}; number the classes as the columns of the probabilities"
+            f"{given[wrong][0]:g}; number the classes as the columns of the probabilities"
+        )
+    if (off := ~((probabilities >= 0) & (probabilities <= 1 + ROUNDING))).any():
+        row = int(np.argmax(off.any(axis=1)))
+        raise InputError(
+            f"temperature: expected probabilities from 0 to 1, got {probabilities[off][0]:g} in "
+            f"row {row}; give what comes out of a softmax, not what goes into it"
         )
     logits = _logarithms(probabilities)
     truth = (np.arange(len(codes)), codes)

@@ -1,0 +1,87 @@
+"""New rows to predict: columns by name, as those of the training rows, and nothing missing."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from starstack.data.checks import check_block
+from starstack.errors import InputError
+
+_WHERE = "new rows"
+
+
+def values_of(X: Any, feature_names: Sequence[str]) -> Any:
+    """Give the values of a data frame whose columns are those of the training rows.
+
+    Parameters
+    ----------
+    X : DataFrame, or anything without named columns
+        The latter is given back as it is. So are the columns of a data frame taken as they stand
+        where one of their names is not text.
+    feature_names : sequence of str
+        Columns of the training rows; empty if they had no names.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, p)
+        Or `X` itself.
+
+    Raises
+    ------
+    InputError
+        If the columns have other names or another order, or a value is no number.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> values_of(pd.DataFrame({"colour": [1], "mag": [2]}), ["colour", "mag"]).tolist()
+    [[1.0, 2.0]]
+    """
+    if not hasattr(X, "columns"):
+        return X
+    given = X.columns.tolist()
+    if feature_names and all(isinstance(name, str) for name in given):
+        for number, (found, wanted) in enumerate(zip_longest(given, feature_names), start=1):
+            if found != wanted:
+                was = "missing" if found is None else f"'{found}'"
+                expected = "no more columns" if wanted is None else f"'{wanted}'"
+                raise InputError(
+                    f"{_WHERE}: column {number} is {was}, expected {expected}; give the "
+                    f"{len(feature_names)} columns of the training rows, by name and in their order"
+                )
+    try:
+        return X.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{_WHERE}: expected numbers in all columns ({' '.join(str(error).split())}); turn "
+            "text into numbers as it was done for the training rows"
+        ) from None
+
+
+def names_of(X: Any) -> Sequence[object]:
+    """Give the names of rows: the index of a data frame, else their numbers."""
+    return X.index if hasattr(X, "columns") else range(X.shape[0])
+
+
+def check_values(
+    values: np.ndarray, row_names: Sequence[object], feature_names: Sequence[str]
+) -> None:
+    """Refuse values that are missing or infinite.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, p)
+    row_names : sequence of length n
+        What the message names.
+    feature_names : sequence of str
+        Of the columns; they are numbered if it is empty.
+
+    Raises
+    ------
+    InputError
+        Naming the first column, and its first row, that is not finite.
+    """
+    columns = feature_names or range(values.shape[1])
+    check_block({"X": values}, row_names, columns, _WHERE)
