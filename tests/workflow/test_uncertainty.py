@@ -61,6 +61,7 @@ CONFIG = {
 RESULTS = "results/small-spectra"
 TARGETS = (
     f"{RESULTS}/tables/calibration.csv",
+    f"{RESULTS}/tables/cramer_rao.csv",
     f"{RESULTS}/tables/curvature.csv",
     f"{RESULTS}/figures/coverage.dense.pdf",
     f"{RESULTS}/figures/error_budget.dense.pdf",
