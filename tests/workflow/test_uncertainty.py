@@ -16,6 +16,7 @@ from starstack.data.store import open_dataset
 from starstack.errors import InputError
 from starstack.uncertainty.baseline_rows import read_baseline
 from starstack.uncertainty.budget import load_budget
+from starstack.uncertainty.error_bars import load_error_bars
 from starstack.uncertainty.noise_of_rows import read_covariances
 
 CONFIG = {
@@ -305,3 +306,8 @@ def test_a_table_without_noise_and_without_a_stack_gets_error_bars(
     assert_as_in_budget(project.folder, "results/plain/networks/dense.cg", page["budget"])
     with pytest.raises(InputError, match="column 1 is "):
         page["bars"].predict(new.iloc[:, ::-1])
+    path = project.folder / "results/plain/networks/dense.cg.recalibration.csv"
+    other = pd.read_csv(path)
+    other.assign(factor=1.1 * other["factor"]).to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"files of dense\.cg are of different runs"):
+        load_error_bars(project.folder / "results/plain", "dense", "cg")

@@ -131,8 +131,14 @@ def test_ones_own_loss_that_mixes_rows_is_refused(batch_size):
     def mixing(y, z):
         return mean_squares(y, z) + tf.reduce_sum(z) ** 2
 
+    def by_targets(y, z):
+        return mean_squares(y, z) / (1 + tf.math.reduce_variance(y))
+
     model, X = build(dense(1)), RNG.normal(size=(N, WIDTH))
     data = Batches(X, X[:, 0], batch_size=batch_size)
+    if batch_size > 1:
+        with pytest.raises(InputError, match="'by_targets' mixes the rows of a batch"):
+            make_products(model, by_targets, data)
     with pytest.raises(InputError, match="'mixing' mixes the rows of a batch"):
         make_products(model, mixing, data)
     assert np.isfinite(make_products(model, mean_squares, data).loss())

@@ -178,7 +178,9 @@ def test_no_rows_are_refused_and_lists_are_arrays():
         (np.full(P, np.nan), None, "negative or NaN"),
         (np.ones(P), np.ones((1, P - 1)), "off_diagonals has shape"),
         (np.ones(P), np.full((1, P), np.nan), "off_diagonals has NaN"),
-        (np.ones(P), np.full((3, P), -5.0), "no covariance"),
+        (np.ones(P), np.full((1, P), 1.1), "inputs 1 apart that is larger"),
+        (np.zeros((N, P)), np.eye(2, P, 1) * 1e-6, "inputs 1 apart that is larger"),
+        (np.ones(P), np.full((3, P), -0.99), "no covariance"),
     ],
 )
 def test_what_is_no_noise_is_refused(variance, off_diagonals, message):
@@ -189,21 +191,22 @@ def test_what_is_no_noise_is_refused(variance, off_diagonals, message):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("method", ["rows", "gram"])
 def test_a_covariance_without_negative_variances_may_still_be_none(method, dtype):
-    """[[1, c], [c, 1]] is one for |c| ≤ 1, in whatever units the outputs are."""
-    layer = keras.layers.Dense(2, use_bias=False, dtype=dtype)
-    model = keras.Sequential([keras.Input((2,), dtype=dtype), layer])
-    model.set_weights([np.diag([1.0, 1e-6])])
+    """Neighbours of three inputs may correlate up to 1/√2, in whatever units the outputs are."""
+    layer = keras.layers.Dense(3, use_bias=False, dtype=dtype)
+    model = keras.Sequential([keras.Input((3,), dtype=dtype), layer])
+    scale = np.diag([1.0, 1e-6, 1.0])
+    model.set_weights([scale])
 
     def of(c):
-        off_diagonals = np.array([[c, 0.0]])
         return propagated_covariance(
-            model, np.ones((3, 2)), np.ones(2), off_diagonals=off_diagonals, method=method
+            model, np.ones((3, 3)), np.ones(3), off_diagonals=np.full((1, 3), c), method=method
         )
 
-    expected = np.array([[1.0, 1e-6], [1e-6, 1e-12]])
-    np.testing.assert_allclose(of(1.0), np.tile(expected, (3, 1, 1)), rtol=1e-6)
-    with pytest.raises(InputError, match=r"row 0 \(least eigenvalue .* -1\).*no covariance"):
-        of(2.0)
+    neighbours = np.eye(3) + 0.707 * (np.eye(3, k=1) + np.eye(3, k=-1))
+    expected = np.tile(scale @ neighbours @ scale, (3, 1, 1))
+    np.testing.assert_allclose(of(0.707), expected, rtol=1e-6)
+    with pytest.raises(InputError, match=r"row 0 \(least eigenvalue .* -0\.27\).*no covariance"):
+        of(0.9)
 
 
 @pytest.mark.parametrize("method", ["rows", "gram"])

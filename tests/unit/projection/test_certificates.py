@@ -380,3 +380,22 @@ def test_certificates_are_plain_numbers_and_words(make_classes):
         for found in (model.certificates_, *model.saddle_):
             assert {type(value) for value in found.values()} <= {bool, int, float, str}
             json.dumps(found)
+
+
+def test_a_column_of_rounding_does_not_hide_that_classes_overlap():
+    rng = np.random.default_rng(4)
+    told, y = np.arange(100) < 60, rng.integers(0, 2, 100)
+    separating = np.where(told, (2 * y - 1) * (1 + rng.random(100)), rng.normal(size=100))
+    rounding = np.where(told, 1e-12 * rng.normal(size=100), rng.normal(size=100))
+    X = np.column_stack([separating, rounding])
+    assert not is_separable(X, y[:, None], np.ones(100), fit_intercept=True)
+    # Of the first 60 rows alone the first column tells all.
+    assert is_separable(X[:60], y[:60, None], np.ones(60), fit_intercept=True)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e9, 1e20])
+def test_what_separates_one_far_row_alone_separates_nothing(far):
+    """Rows 1 to 4 leave nothing to the first feature, rows 5 and 7 nothing to the second."""
+    X = np.array([[1, 0], [1, 0], [-1, 0], [-1, 0], [0, 1], [0, -1], [far, 1]])
+    y = np.array([0, 1, 0, 1, 1, 0, 0])
+    assert not is_separable(X, y[:, None], np.ones(7), fit_intercept=True)

@@ -1,6 +1,7 @@
 """A stack read from the results folder predicts the test rows as the workflow did."""
 
 import json
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -12,9 +13,13 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from starstack.data.store import write_dataset
 from starstack.errors import InputError
-from starstack.models.persistence import dump_models
+from starstack.models.persistence import dump_models, load_models, read_attributes
 from starstack.stacking.fold_predictions import REFIT, fit_folds
-from starstack.stacking.meta_fit import MetaOptions, fit_on_stored_features
+from starstack.stacking.meta_fit import (
+    MetaOptions,
+    fit_on_stored_features,
+    write_meta_predictions,
+)
 from starstack.stacking.meta_learners import build_meta_learner
 from starstack.stacking.stored_features import assemble, write_features
 from starstack.stacking.study_stack import load_stack
@@ -51,6 +56,7 @@ def finished(study, tmp_path):
         split.to_csv(folder / "split.csv")
         attributes = {"options": json.dumps(asdict(options))}
         dump_models({"m": result.model}, folder / "meta_learners/final.skops", attributes)
+        write_meta_predictions(result, folder / "meta_learners/final.h5", {})
         return folder, dataset.frame()[split.is_test], result.predictions["test"]
 
     return make
@@ -93,6 +99,7 @@ def test_other_columns_and_missing_values_are_refused(finished):
 def test_files_that_do_not_tell_are_refused(finished):
     folder, _, _ = finished("diabetes", Ridge())
     dump_models({"m": Ridge()}, folder / "meta_learners/old.skops", {})
+    shutil.copy(folder / "meta_learners/final.h5", folder / "meta_learners/old.h5")
     with pytest.raises(InputError, match=r"old\.skops: does not say how .*; run the workflow"):
         load_stack(folder, "old")
     (folder / "base_models/near/all.skops").touch()
@@ -104,3 +111,33 @@ def test_a_blend_keeps_its_layout(finished):
     final = build_meta_learner({"class": "convex"}, task="regression", seed=1)
     folder, rows, (_, expected) = finished("linnerud", final)
     np.testing.assert_allclose(load_stack(folder, "final").predict(rows), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["base_models/line/all", "meta_learners/final"])
+def test_a_file_of_another_run_is_refused(finished, name, tmp_path):
+    folder, *_ = finished("diabetes", Ridge())
+    path = folder / f"{name}.skops"
+    models = load_models(path)
+    for model in models.values():
+        model.coef_ *= 1.01
+    dump_models(models, path, read_attributes(path))
+    with pytest.raises(InputError, match="the files are of different runs"):
+        load_stack(folder, "final")
+
+
+def test_a_fold_without_a_model_is_named(finished):
+    folder, *_ = finished("diabetes", Ridge(), member_predictions="fold_mean")
+    path = folder / "base_models/line/all.skops"
+    models = load_models(path)
+    del models["2"]
+    dump_models(models, path, {})
+    with pytest.raises(InputError, match=r"line: holds no model of fold 2, which split\.csv has"):
+        load_stack(folder, "final")
+
+
+def test_what_is_not_there_is_named(finished):
+    folder, rows, _ = finished("diabetes", Ridge())
+    with pytest.raises(InputError, match=r"nope\.h5"):
+        load_stack(folder, "nope")
+    with pytest.raises(InputError, match="expected at least one row, got none"):
+        load_stack(folder, "final").predict(rows[:0])

@@ -25,6 +25,8 @@ REDUCTIONS = {
 }
 # Relative differences that rounding explains between the loss of a row alone and among others.
 ROUNDING = {"float32": 1e-4, "float64": 1e-10}
+# Rows of a batch that a loss is tried with, together and one by one.
+TRIAL_ROWS = 16
 # The loss of a row depends on the other rows of its batch, so that sums over batches mean nothing.
 NOT_BY_ROW = {"Circle", "circle", "CTC", "ctc", "Dice", "dice", "Tversky", "tversky"}
 
@@ -186,21 +188,24 @@ def check_rows_apart(row_loss: RowLoss, y: "tf.Tensor", outputs: "tf.Tensor") ->
     Raises
     ------
     InputError
-        If the loss of two rows, different ones where there are such, is not that of each alone.
+        If the losses of some rows of the batch together are not those of each alone. What shows
+        only among rows of another batch is not seen.
     """
     import tensorflow as tf
 
-    differs = (outputs.numpy() != outputs.numpy()[:1]).reshape(outputs.shape[0], -1).any(axis=1)
-    pair = [0, int(np.argmax(differs))]
-    together = row_loss(tf.gather(y, pair), tf.gather(outputs, pair)).numpy()
-    alone = np.concatenate([row_loss(y[i : i + 1], outputs[i : i + 1]).numpy() for i in pair])
+    rows = np.unique(np.linspace(0, outputs.shape[0] - 1, TRIAL_ROWS).astype(int)).tolist()
+    # A batch of one row is tried as two.
+    rows = rows if len(rows) > 1 else rows * 2
+    together = row_loss(tf.gather(y, rows), tf.gather(outputs, rows)).numpy()
+    alone = np.concatenate([row_loss(y[i : i + 1], outputs[i : i + 1]).numpy() for i in rows])
     rounding = ROUNDING.get(str(together.dtype), 0.0)
     scale = np.max(np.abs(alone[np.isfinite(alone)]), initial=0.0)
     if not np.allclose(together, alone, rtol=0, atol=rounding * float(scale), equal_nan=True):
+        worst = np.argsort(np.abs(together - alone))[-2:]
         raise InputError(
             f"loss '{row_loss.name}' mixes the rows of a batch: two rows have the losses "
-            f"{together.tolist()} together and {alone.tolist()} alone; expected one that is a sum "
-            "over rows"
+            f"{together[worst].tolist()} among {len(rows)} and {alone[worst].tolist()} alone; "
+            "expected one that is a sum over rows"
         )
 
 

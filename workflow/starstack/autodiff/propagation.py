@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "rows", "gram")
 # What eigenvalues of correlations may be below zero by rounding, by the type that computes.
-ROUNDING = {"tf32": 1e-2, "float32": 1e-4, "float64": 1e-10}
+ROUNDING = {"tf32": 1e-2, "float32": 1e-3, "float64": 1e-10}
 # Columns of the Gram matrix that are multiplied at once, each block only down to the diagonal.
 GRAM_BLOCK = 256
+# By how much a correlation of inputs may be above 1: errors may have been stored in float32.
+CORRELATION_ROUNDING = 1e-5
 
 
 class NoisePropagation:
@@ -319,3 +321,16 @@ def _check_noise(variance: np.ndarray, off_diagonals: np.ndarray | None, n: int,
         )
     if not np.isfinite(off_diagonals).all():
         raise InputError("off_diagonals has NaN or infinite values; use 0 for masked inputs")
+    # Of masked inputs nothing is looked at, and infinity times zero would be NaN.
+    deviation = np.sqrt(variance)
+    for step in range(1, shape[-2] + 1):
+        one, other = deviation[..., :-step], deviation[..., step:]
+        masked = np.isinf(one) | np.isinf(other)
+        bound = np.where(masked, np.inf, np.where(masked, 0, one) * np.where(masked, 0, other))
+        if (
+            np.abs(off_diagonals[..., step - 1, :-step]) > bound * (1 + CORRELATION_ROUNDING)
+        ).any():
+            raise InputError(
+                f"off_diagonals has a covariance of inputs {step} apart that is larger than the "
+                "product of their standard deviations; give covariances, in the units of variance"
+            )

@@ -18,8 +18,8 @@ def values_of(X: Any, feature_names: Sequence[str]) -> Any:
     Parameters
     ----------
     X : DataFrame, or anything without named columns
-        The latter is given back as it is. So are the columns of a data frame taken as they stand
-        where one of their names is not text.
+        The latter is given back as it is, a masked array with NaN for what is masked. The columns
+        of a data frame are taken as they stand where they are only numbered.
     feature_names : sequence of str
         Columns of the training rows; empty if they had no names.
 
@@ -31,7 +31,8 @@ def values_of(X: Any, feature_names: Sequence[str]) -> Any:
     Raises
     ------
     InputError
-        If the columns have other names or another order, or a value is no number.
+        If there are no rows and columns, the columns have other names or another order, or a value
+        is no number.
 
     Examples
     --------
@@ -39,10 +40,11 @@ def values_of(X: Any, feature_names: Sequence[str]) -> Any:
     >>> values_of(pd.DataFrame({"colour": [1], "mag": [2]}), ["colour", "mag"]).tolist()
     [[1.0, 2.0]]
     """
+    _check_table(X)
     if not hasattr(X, "columns"):
-        return X
+        return np.ma.filled(X.astype(float), np.nan) if np.ma.isMaskedArray(X) else X
     given = X.columns.tolist()
-    if feature_names and all(isinstance(name, str) for name in given):
+    if feature_names and not all(isinstance(name, int) for name in given):
         for number, (found, wanted) in enumerate(zip_longest(given, feature_names), start=1):
             if found != wanted:
                 was = "missing" if found is None else f"'{found}'"
@@ -51,6 +53,12 @@ def values_of(X: Any, feature_names: Sequence[str]) -> Any:
                     f"{_WHERE}: column {number} is {was}, expected {expected}; give the "
                     f"{len(feature_names)} columns of the training rows, by name and in their order"
                 )
+    for name, kind in X.dtypes.items():
+        if getattr(kind, "kind", "O") in "mMc":
+            raise InputError(
+                f"{_WHERE}: column '{name}' is of type {kind}; expected numbers, as it has in the "
+                "training rows"
+            )
     try:
         return X.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
@@ -62,6 +70,7 @@ def values_of(X: Any, feature_names: Sequence[str]) -> Any:
 
 def names_of(X: Any) -> Sequence[object]:
     """Give the names of rows: the index of a data frame, else their numbers."""
+    _check_table(X)
     return X.index if hasattr(X, "columns") else range(X.shape[0])
 
 
@@ -85,3 +94,12 @@ def check_values(
     """
     columns = feature_names or range(values.shape[1])
     check_block({"X": values}, row_names, columns, _WHERE)
+
+
+def _check_table(X: Any) -> None:
+    if len(getattr(X, "shape", ())) < 2:
+        raise InputError(
+            f"{_WHERE}: expected a data frame or an array of rows and columns, got "
+            f"{type(X).__name__}{f' of shape {X.shape}' if hasattr(X, 'shape') else ''}; give one "
+            "row as X[:1]"
+        )

@@ -197,7 +197,7 @@ def load_models(path: str | Path, trusted_types: Sequence[str] = ()) -> dict[str
     Raises
     ------
     InputError
-        If the file holds other types, or is not whole.
+        If the file is missing, is not whole, or holds other types.
     """
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
@@ -208,6 +208,10 @@ def load_models(path: str | Path, trusted_types: Sequence[str] = ()) -> dict[str
     except UntrustedTypesFoundException:
         _check_trusted(skops.io.get_untrusted_types(file=path), trusted_types, path)
         raise
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: there is no such file; name a model of the study, or run the workflow first"
+        ) from None
     except (BadZipFile, KeyError, OSError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: is not a whole file of models ({one_line(error)}); delete it and run again"

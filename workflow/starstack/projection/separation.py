@@ -19,9 +19,13 @@ from starstack.errors import InputError
 
 # Of the optimum per row, where the largest number in every row is one.
 _TOLERANCE = 1e-7
-# By how much the programme may miss a constraint (the least that HiGHS takes), and by how much what
-# it found may, so that it still separates.
-_FEASIBILITY, _ROUNDING = 1e-10, 1e-9
+# By how much the programme may miss a constraint: the least that HiGHS takes.
+_FEASIBILITY = 1e-10
+# By how much what it found may miss one, relative to the sum of its terms: where all terms are as
+# small as what the programme may miss, nothing is separated.
+_ROUNDING = 1e-6
+# Coefficients below this part of the largest may be nothing but what the programme leaves of zero.
+_NOTHING = 1e-9
 
 
 def is_separable(
@@ -76,8 +80,18 @@ def is_separable(
             f"whether the classes can be separated cannot be decided ({result.message}); give a "
             "penalty alpha above 0, with which there always is a minimum"
         )
-    separates = (differences @ result.x).min(initial=0.0) >= -_ROUNDING
-    return bool(separates and -result.fun > _TOLERANCE * len(X))
+    if -result.fun <= _TOLERANCE * len(X):
+        return False
+    largest = np.abs(result.x).max()
+    cleaned = np.where(np.abs(result.x) < _NOTHING * largest, 0.0, result.x)
+    return any(_separates(differences, found, len(X)) for found in (result.x, cleaned))
+
+
+def _separates(differences: sparse.csr_array, coefficients: np.ndarray, n: int) -> bool:
+    """Whether no difference is negative beyond rounding of its own terms, and some are positive."""
+    found = differences @ coefficients
+    terms = abs(differences) @ np.abs(coefficients)
+    return bool((found >= -_ROUNDING * terms).all() and found.sum() > _TOLERANCE * n)
 
 
 def _typical_sizes(X: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from starstack.data.dataset import Dataset
 from starstack.data.new_rows import check_values, names_of, values_of
 from starstack.data.store import open_dataset
 from starstack.errors import InputError
@@ -19,10 +20,14 @@ from starstack.splits.split import Split
 from starstack.stacking.fold_predictions import REFIT
 from starstack.stacking.layout import assemble_meta_features
 from starstack.stacking.members import make_member, predict_member
-from starstack.stacking.meta_fit import MetaOptions
+from starstack.stacking.meta_fit import MetaOptions, read_meta_predictions
 from starstack.stacking.stored_features import read_features
 
 ALL_FOLDS = "all"
+# Test rows that are predicted once more as a stack is read, and the difference from what the study
+# has, relative to the largest number, that rounding explains.
+PROOF_ROWS = 20
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +82,7 @@ class StudyStack:
         Raises
         ------
         InputError
-            If the columns are others, or a value is missing or infinite.
+            If there are no rows, the columns are others, or a value is missing or infinite.
         """
         row_names, values = names_of(X), np.asarray(values_of(X, self.feature_names))
         if values.ndim != 2 or values.shape[1] != len(self.feature_names):
@@ -85,6 +90,8 @@ class StudyStack:
                 f"new rows: expected shape (rows, {len(self.feature_names)}), got {values.shape}; "
                 "give the columns of the training rows"
             )
+        if not len(values):
+            raise InputError("new rows: expected at least one row, got none; give rows")
         check_values(values, row_names, self.feature_names)
         values = values.astype(self.dtype, copy=False)
         frame = pd.DataFrame(values, columns=list(self.feature_names))
@@ -115,6 +122,8 @@ def load_stack(
 ) -> StudyStack:
     """Read a stack from the results of a study, building objects of trusted types only.
 
+    It predicts some test rows once more: files of different runs give other numbers than the study.
+
     Parameters
     ----------
     folder : path
@@ -127,10 +136,12 @@ def load_stack(
     Raises
     ------
     InputError
-        If a file is missing, damaged, of an older version, or holds types that are not trusted.
+        If a file is missing, damaged, of an older version or another run, or holds types that are
+        not trusted.
     """
     folder = Path(folder)
     path = folder / "meta_learners" / f"{meta_learner}.skops"
+    stored = read_meta_predictions(path.with_suffix(".h5"))
     (model,) = load_models(path, trusted_types).values()
     attributes = read_attributes(path)
     if "options" not in attributes:
@@ -139,9 +150,6 @@ def load_stack(
             "again"
         )
     options = MetaOptions(**json.loads(attributes["options"]))
-    with open_dataset(folder / "data.h5") as dataset:
-        task, feature_names, dtype = dataset.task, dataset.feature_names, dataset.X.dtype
-        outputs = dataset.classes or dataset.target_names
     folds = [REFIT]
     if options.member_predictions == "fold_mean":
         folds = Split.from_csv(folder / "split.csv").fold_names
@@ -149,7 +157,41 @@ def load_stack(
     members = {
         name: _read_member(folder / "base_models" / name, folds, trusted_types) for name in kinds
     }
-    return StudyStack(task, feature_names, dtype, outputs, members, kinds, model, options)
+    with open_dataset(folder / "data.h5") as dataset:
+        stack = StudyStack(
+            dataset.task,
+            dataset.feature_names,
+            dataset.X.dtype,
+            dataset.classes or dataset.target_names,
+            members,
+            kinds,
+            model,
+            options,
+        )
+        _prove(stack, dataset, *stored["test"], folder)
+    return stack
+
+
+def _prove(
+    stack: StudyStack, dataset: Dataset, row_id: np.ndarray, values: np.ndarray, folder: Path
+) -> None:
+    """Refuse a stack that does not predict the test rows as its study did."""
+    step = -(-len(row_id) // PROOF_ROWS)
+    row_id, values = row_id[::step], values[::step]
+    places = {name: place for place, name in enumerate(dataset.row_id)}
+    known = [places.get(name) for name in row_id]
+    if None not in known:
+        found = stack.predict(np.stack([dataset.X[place] for place in known]))
+        if "class" in found:
+            found = found.map(stack.outputs.index)
+        found, values = found.to_numpy(float), values.reshape(len(values), -1)
+        same = found.shape == values.shape
+        if same and np.abs(found - values).max() <= ROUNDING * np.abs(values).max():
+            return
+    raise InputError(
+        f"{folder}: the files are of different runs, since they do not give the predictions of the "
+        "test rows again; run the workflow to its end"
+    )
 
 
 def _read_member(
@@ -165,7 +207,14 @@ def _read_member(
         )
     if together.exists():
         models = load_models(together, trusted_types)
-        return tuple(models[fold] for fold in folds)
-    return tuple(
-        load_models(path, trusted_types)[fold] for path, fold in zip(apart, folds, strict=True)
-    )
+    else:
+        models = {
+            fold: load_models(path, trusted_types).get(fold)
+            for path, fold in zip(apart, folds, strict=True)
+        }
+    if missing := [fold for fold in folds if models.get(fold) is None]:
+        raise InputError(
+            f"{folder}: holds no model of fold {missing[0]}, which split.csv has; run the workflow "
+            "to its end"
+        )
+    return tuple(models[fold] for fold in folds)

@@ -29,6 +29,11 @@ from starstack.uncertainty.labelled_errors import Predicted, budget_table, join_
 from starstack.uncertainty.network_rows import scaler_digest, weights_covariance
 from starstack.uncertainty.recalibration import Recalibration, identity
 
+# Test rows that are predicted once more as error bars are read, and the relative difference from
+# the study's numbers that rounding explains.
+PROOF_ROWS = 20
+ROUNDING = 1e-4
+
 
 @dataclass(frozen=True, eq=False)
 class ErrorBars:
@@ -128,6 +133,9 @@ class ErrorBars:
 def load_error_bars(folder: str | PathLike[str], network: str, structure: str) -> ErrorBars:
     """Read a network and its error budget from the results of a study.
 
+    The budgets of some test rows are made once more: files of different runs give others than the
+    study has.
+
     Parameters
     ----------
     folder : path
@@ -159,7 +167,7 @@ def load_error_bars(folder: str | PathLike[str], network: str, structure: str) -
     recalibration = read_recalibration(
         networks / f"{stem}.recalibration.csv", known, budget.total, budget.names
     )
-    return ErrorBars(
+    bars = ErrorBars(
         fitted,
         posterior,
         fit_intrinsic(known.errors, budget.noise + budget.weights, known.predicted),
@@ -168,6 +176,41 @@ def load_error_bars(folder: str | PathLike[str], network: str, structure: str) -
         known.row_id,
         has_noise,
         known.snr is not None,
+    )
+    _prove(bars, Path(folder), stem)
+    return bars
+
+
+def _prove(bars: ErrorBars, folder: Path, stem: str) -> None:
+    """Refuse error bars that are not those of the study's test rows."""
+    stored = load_budget(folder / "networks" / f"{stem}.budget.h5")
+    step = -(-len(stored.row_id) // PROOF_ROWS)
+    row_id = stored.row_id[::step]
+    table = pd.read_csv(
+        folder / "networks" / f"{stem}.budget.csv",
+        dtype={"row_id": str, "output": str, "unit": str},
+        keep_default_na=False,
+        na_values={"snr": [""]},
+    )
+    expected = table[table["row_id"].isin(set(row_id))]
+    with open_dataset(folder / "data.h5") as dataset:
+        places = {name: place for place, name in enumerate(dataset.row_id)}
+        known = [places.get(name) for name in row_id]
+        if None not in known and len(expected) == len(row_id) * len(stored.names):
+            rows = np.stack([dataset.X[place] for place in known])
+            snr = dataset.row_values["snr"][known] if bars.has_snr else None
+            found = bars.predict(rows, noise=stored.noise[::step], snr=snr)
+            numbers = [name for name, kind in found.dtypes.items() if kind.kind == "f"]
+            if np.allclose(
+                found[numbers].to_numpy(),
+                expected[numbers].to_numpy(float),
+                ROUNDING,
+                equal_nan=True,
+            ):
+                return
+    raise InputError(
+        f"{folder}: the files of {stem} are of different runs, since they do not give the error "
+        "budget of the test rows again; run the workflow to its end"
     )
 
 
