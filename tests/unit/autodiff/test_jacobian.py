@@ -381,3 +381,57 @@ def test_many_calls_are_no_reason_to_warn():
     """TensorFlow warns, twice in a process, of one method that is traced for many objects."""
     ran = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
     assert "retracing" not in ran.stderr
+
+
+def relu(x):
+    return keras.ops.relu(x - keras.ops.mean(x, axis=1, keepdims=True))
+
+
+class Rescaling(keras.layers.Layer):
+    def call(self, x):
+        return x / keras.ops.sum(x * x, axis=1, keepdims=True)
+
+
+class Identity(keras.layers.Layer):
+    def call(self, x):
+        return 3 * x
+
+
+class ReLU(keras.layers.Layer):
+    def call(self, x):
+        return relu(x)
+
+
+class Dense(keras.layers.Dense):
+    def call(self, x):
+        return super().call(x) * keras.ops.sum(x, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        Rescaling,
+        Identity,
+        ReLU,
+        lambda: Dense(6),
+        lambda: keras.layers.Dense(6, relu),
+        lambda: keras.layers.Activation(relu),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_is_only_called_like_a_layer_of_keras_is_differentiated_as_it_is(own, place):
+    def layers():
+        chain = [keras.layers.Dense(6, "tanh"), keras.layers.Dense(3)]
+        return [*chain[:place], own(), *chain[place:]]
+
+    model, x = network(layers), RNG.standard_normal((4, 6))
+    assert worst(input_jacobian(model, x), central_differences(model, x)) < 1e-7
+
+
+def test_what_mixes_values_still_does_with_a_function_of_single_values_after_it():
+    def layers():
+        mixing = [keras.layers.Softmax(), keras.layers.LeakyReLU(), keras.layers.Dense(3)]
+        return [keras.layers.Dense(6), *mixing]
+
+    model, x = network(layers), RNG.standard_normal((4, 6))
+    assert worst(input_jacobian(model, x), central_differences(model, x)) < 1e-7

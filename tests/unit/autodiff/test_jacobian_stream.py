@@ -225,3 +225,22 @@ def test_rows_that_rectified_units_would_hide_are_refused():
     rows = np.arange(N)[::-1]
     with pytest.raises(InputError, match="row '30' is NaN"):
         stream_input_jacobian(rectified, broken, rows=rows, batch_size=8)
+
+
+def test_the_file_of_the_rows_is_not_replaced(model, tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["X"] = X
+    with h5py.File(path, "r") as file:
+        with pytest.raises(InputError, match=r"x\.h5: is the file of X"):
+            stream_input_jacobian(model, file["X"], tmp_path / ".." / tmp_path.name / "x.h5")
+        np.testing.assert_array_equal(file["X"][...], X)
+
+
+def test_a_summary_replaces_an_older_one(model, tmp_path):
+    path = tmp_path / "jacobian.h5"
+    stream_input_jacobian(model, X[:5]).write(path)
+    summary = stream_input_jacobian(model, X)
+    summary.write(path)
+    assert read_summary(path).n_rows == N
+    np.testing.assert_array_equal(read_summary(path).mean, summary.mean)

@@ -215,3 +215,32 @@ def test_rows_that_rectified_units_would_hide_are_refused(method):
     broken[5, 2] = np.nan
     with pytest.raises(InputError, match="row '5' is NaN"):
         propagated_covariance(model, broken, VARIANCE, method=method)
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.parametrize("unit", [1e-30, 1e-19, 1e19, 1e30])
+def test_any_unit_will_do_in_single_precision(unit, per_row):
+    """Squares of such units are no float32 numbers, as those of flux in erg/s/cm² are not."""
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Dense(6, "tanh"), keras.layers.Dense(K)]
+    model = keras.Sequential([keras.Input((P,)), *layers])
+    variance = VARIANCES if per_row else VARIANCE
+    expected = propagated_covariance(model, X, variance, off_diagonals=np.full((1, P), 0.1))
+    for method in ("rows",) if per_row else ("rows", "gram"):
+        found = propagated_covariance(
+            model,
+            X,
+            variance * unit**2,
+            off_diagonals=np.full((1, P), 0.1 * unit**2),
+            input_scale=unit,
+            target_scale=1 / unit,
+            method=method,
+        )
+        np.testing.assert_allclose(found * unit**2, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_negative_variances_are_refused():
+    with pytest.raises(InputError, match="negative or NaN"):
+        propagated_covariance(deep(), X, np.r_[-1e-3, VARIANCE[1:]])
+    with pytest.raises(InputError, match="negative or NaN"):
+        propagated_covariance(deep(), X, np.r_[np.nan, VARIANCE[1:]])

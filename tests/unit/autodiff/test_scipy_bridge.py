@@ -330,7 +330,8 @@ def test_a_product_that_is_missing_on_the_way_leaves_what_was_reached(method, mo
     assert not result.success and result.fun < start
     np.testing.assert_array_equal(result.products.parameters.read(), result.x)
     loss, gradient = result.products.loss_and_gradient()
-    assert (loss, result.nit) == (result.fun, len(seen))
+    assert (loss, result.nit, result.nhev) == (result.fun, len(seen), len(calls))
+    assert result.nfev == result.njev >= result.nit
     np.testing.assert_array_equal(gradient, result.jac)
     assert "not finite" in result.message and REMEDIES[3] in result.message
 
@@ -378,3 +379,27 @@ def test_hess_inv_stays_that_of_its_minimum(method):
     np.testing.assert_allclose(fits[0].hess_inv @ np.eye(3), expected, rtol=1e-7)
     assert inverse_hessian_error(fits[0]).frobenius < 1e-7
     np.testing.assert_array_equal(fits[1].products.parameters.read(), fits[1].x)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("options", [{"tol": 1e-2}, {"options": {"maxiter": 3}}])
+def test_loss_and_gradient_are_those_at_the_result(method, options):
+    """SciPy's Newton-CG gives the gradient from before its last step."""
+    result = fit(curved(), method, **options)
+    loss, gradient = result.products.loss_and_gradient()
+    assert result.fun == loss
+    np.testing.assert_array_equal(result.jac, gradient)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (curved, {"tol": -1}, "tol is -1; expected a number from 0"),
+        (curved, {"tol": np.nan}, "tol is nan; expected a number from 0"),
+        (curved, {"options": ["maxiter"]}, r"options are \['maxiter'\]; expected a dict"),
+        (lambda: "mse", {}, "expected a Keras model, got str 'mse'"),
+    ],
+)
+def test_wrong_arguments_are_refused(model, options, message):
+    with pytest.raises(InputError, match=message):
+        fit(model(), "BFGS", **options)

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from starstack.data.new_rows import check_values, names_of, values_of
 from starstack.errors import InputError
@@ -44,3 +45,36 @@ def test_whatever_pandas_calls_missing_is_named_by_row_and_column():
 def test_text_is_no_number():
     with pytest.raises(InputError, match=r"expected numbers in all columns .*'red'.*; turn text"):
         values_of(pd.DataFrame({"colour": ["red"], "mag": [1.0]}), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (sparse.csr_array(np.eye(2)), r"expected a pandas .*, got scipy's csr_array; give X.toarr"),
+        (np.array([["red", 1]], dtype=object), "expected numbers in all columns .*'red'"),
+        (np.array([["red", "1"]]), "expected numbers in all columns .*'red'"),
+        (np.array([["2020-01-01"] * 2], dtype="M8[D]"), "got values of type datetime64"),
+        (np.ones((1, 2), complex), "got values of type complex128"),
+        ([[1.0, 2.0]], "expected a data frame or an array of rows and columns, got list"),
+    ],
+)
+def test_arrays_of_anything_but_numbers_are_refused(rows, message):
+    with pytest.raises(InputError, match=message):
+        values_of(rows, NAMES)
+
+
+def test_a_table_of_another_package_is_told_from_a_data_frame():
+    class Table:
+        columns, shape = ("colour", "mag"), (1, 2)
+
+        def to_pandas(self): ...
+
+    with pytest.raises(InputError, match=r"'s Table; give X.to_pandas\(\)"):
+        names_of(Table())
+
+
+def test_objects_that_are_numbers_are_taken():
+    rows = values_of(np.array([[1, None], [2.5, 3]], dtype=object), NAMES)
+    np.testing.assert_array_equal(rows, [[1, np.nan], [2.5, 3]])
+    masked = np.ma.masked_array([[1, 2]], mask=[[False, True]])
+    np.testing.assert_array_equal(values_of(masked, NAMES), [[1, np.nan]])

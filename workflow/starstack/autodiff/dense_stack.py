@@ -23,7 +23,7 @@ ELEMENTWISE_ACTIVATIONS = frozenset({
     "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
     "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
     "sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus", "sparse_sigmoid",
-    "squareplus", "tanh", "tanh_shrink", "threshold",
+    "squareplus", "tanh", "tanh_shrink",
 })
 # fmt: on
 ELEMENTWISE_LAYERS = ("ReLU", "LeakyReLU", "ELU", "PReLU", "Rescaling")
@@ -100,7 +100,7 @@ class DenseStack:
         ):
             rows = _times_transposed(rows, kernel)
             # As soon as it could, TensorFlow would differentiate these beside a product, whose
-            # threads share the work evenly and wait for the one that is held up: 1.5 % were lost.
+            # threads share the work evenly and wait for the one that is held up.
             with tf.control_dependencies([rows]):
                 slope = _slope(steps, z)
             if slope is not None:
@@ -141,7 +141,7 @@ def dense_stack(model: "keras.Model") -> DenseStack | None:
     between: list[list[Step]] = [[]]
     mixed = False  # whether a step since the last Dense layer mixes the values of a row
     for layer in layers:
-        if type(layer).__name__ in SILENT_LAYERS:
+        if _keras_name(layer) in SILENT_LAYERS:
             continue
         if len(layer.input.shape) != 2 or len(layer.output.shape) != 2:
             return None
@@ -155,7 +155,7 @@ def dense_stack(model: "keras.Model") -> DenseStack | None:
         linear = layer.activation is keras.activations.linear
         between.append([] if linear else [layer.activation])
         mixed = not _is_elementwise(layer)
-    types = {layer.compute_dtype for layer in layers if type(layer).__name__ not in SILENT_LAYERS}
+    types = {layer.compute_dtype for layer in layers if _keras_name(layer) not in SILENT_LAYERS}
     if not weights or len(types) != 1:
         return None
     return DenseStack(tuple(weights), tuple(map(tuple, between)))
@@ -167,7 +167,7 @@ def _chain(model: "keras.Model") -> "list[keras.Layer] | None":
         layers = list(model.layers)
         ends = [model.inputs[0], *(layer.output for layer in layers)]
         linked = all(
-            type(layer).__name__ == "InputLayer" or layer.input is end
+            _keras_name(layer) == "InputLayer" or layer.input is end
             for layer, end in zip(layers, ends, strict=False)
         )
     except (AttributeError, IndexError, TypeError, ValueError):  # subclassed, or layers shared
@@ -175,8 +175,16 @@ def _chain(model: "keras.Model") -> "list[keras.Layer] | None":
     return layers if linked and len(model.inputs) == 1 and model.outputs[0] is ends[-1] else None
 
 
+def _keras_name(layer: "keras.Layer") -> str:
+    """Name a layer of Keras's own; "" for any other, which may do anything under such a name."""
+    import keras
+
+    name = type(layer).__name__
+    return name if getattr(keras.layers, name, None) is type(layer) else ""
+
+
 def _is_elementwise(layer: "keras.Layer") -> bool:
-    kind = type(layer).__name__
+    kind = _keras_name(layer)
     if kind in ("Activation", "Dense"):
         import keras
 

@@ -172,7 +172,9 @@ def check_model(model: "keras.Model", x: np.ndarray | None = None) -> None:
 
 
 def check_one_input(model: "keras.Model") -> None:
-    """Refuse models without weights, or with several inputs or outputs."""
+    """Refuse what is no model, models without weights, or with several inputs or outputs."""
+    if not hasattr(model, "built"):
+        raise InputError(f"expected a Keras model, got {type(model).__name__} {model!r:.40}")
     if not model.built:
         raise InputError(
             f"model '{model.name}' has no weights yet; call it once or give it a keras.Input"

@@ -63,8 +63,9 @@ class JacobianSummary:
     quantile_rows: int
 
     def write(self, path: str | PathLike[str], attributes: Mapping[str, Any] | None = None) -> None:
-        """Add the statistics to an HDF5 file, as ``/statistics``, and attributes to its root."""
+        """Write the statistics into an HDF5 file, as ``/statistics``; attributes to its root."""
         with h5py.File(path, "a") as file:
+            file.pop("statistics", None)
             group = file.create_group("statistics")
             for name in ("mean", "mean_absolute", "root_mean_square", "quantiles"):
                 group.create_dataset(name, data=getattr(self, name), track_times=False)
@@ -145,11 +146,13 @@ def stream_input_jacobian(
     Raises
     ------
     InputError
-        If a derivative is NaN or infinite, `path` lies in no folder, an option is out of its range,
-        or for what `input_jacobian` refuses.
+        If a derivative is NaN or infinite, `path` lies in no folder or is the file of X, an option
+        is out of its range, or for what `input_jacobian` refuses.
     """
     data = Batches(X, rows=rows, transform=transform, batch_size=batch_size)
     _check_options(len(X), row_id, probabilities, sample_rows)
+    if path is not None and _is_file_of(X, Path(path)):
+        raise InputError(f"{path}: is the file of X, which it would replace; name another")
     positions = np.arange(data.n_rows) if rows is None else np.asarray(rows)
     names = positions.astype(str) if row_id is None else np.asarray(row_id)[positions].astype(str)
     function = InputJacobian(
@@ -243,6 +246,10 @@ class _Sample:
 
     def close(self) -> None:
         self._kept.clear()
+
+
+def _is_file_of(X: Any, path: Path) -> bool:
+    return isinstance(X, h5py.Dataset) and path.exists() and path.samefile(X.file.filename)
 
 
 class _File:

@@ -48,9 +48,9 @@ class NoisePropagation:
         import tensorflow as tf
 
         self._input_scale, self._target_scale = input_scale, target_scale
-        self._jacobian = InputJacobian(
-            model, input_scale=input_scale, target_scale=target_scale, batch_size=batch_size
-        )
+        # Scales are of physical units, whose squares are beyond float32 as soon as they are 1e-20:
+        # flux in erg/s/cm², say. They are applied outside of the model, in float64.
+        self._jacobian = InputJacobian(model, batch_size=batch_size)
         self._compiled = {
             # See `InputJacobian`.
             method: tf.function(partial(function), autograph=False)
@@ -98,56 +98,67 @@ class NoisePropagation:
         """
         import tensorflow as tf
 
+        scale = scale_vector(self._input_scale, variance.shape[-1], "input")
         given = [variance] if off_diagonals is None else [variance, off_diagonals]
         found = []
         for rows, batch in self._jacobian.batches(x):
+            n = rows.stop - rows.start
             parts = []
             for values, rank in zip(given, (2, 3), strict=False):
                 own = values.ndim == rank
                 part = values[rows] if own else values[None]
-                if own and len(part) < len(batch):
-                    part = np.concatenate([part, part[-1:].repeat(len(batch) - len(part), axis=0)])
+                if own and n < len(batch):
+                    part = np.concatenate([part, part[-1:].repeat(len(batch) - n, axis=0)])
                 parts.append(part)
-            parts = [tf.constant(part, batch.dtype) for part in _without_masked(*parts)]
-            out = self._compiled["rows"](batch, *parts).numpy()
-            found.append(out[: rows.stop - rows.start])
-        return np.concatenate(found).astype(np.float64)
+            unit, *noise = _in_units_of_largest(scale, *_without_masked(*parts))
+            noise = [tf.constant(part, batch.dtype) for part in noise]
+            out = self._compiled["rows"](batch, *noise).numpy().astype(np.float64)
+            found.append((out * unit[:, None, None] ** 2)[:n])
+        return self._in_units_of_targets(np.concatenate(found))
 
     def gram(self, variance: np.ndarray, off_diagonals: np.ndarray | None = None) -> np.ndarray:
-        """Return W₁ᵀ C W₁ of the raw inputs' noise, shape (d₁, d₁), for `by_gram`."""
+        """Return W₁ᵀ C W₁ of the raw inputs' noise, float64 (d₁, d₁), for `by_gram`."""
         kernel = self._jacobian.stack.weights[0][0].numpy()
         scale = scale_vector(self._input_scale, len(kernel), "input")
-        variance, *others = _without_masked(
-            variance[None], *([] if off_diagonals is None else [off_diagonals[None]])
+        (unit,), *noise = _in_units_of_largest(
+            scale,
+            *_without_masked(
+                variance[None], *([] if off_diagonals is None else [off_diagonals[None]])
+            ),
         )
-        deviation = (np.sqrt(variance[0]) / scale).astype(kernel.dtype)
+        deviation, *others = (part[0].astype(kernel.dtype) for part in noise)
         kernel_noise = kernel * deviation[:, None]
         gram = kernel_noise.T @ kernel_noise
-        for step, covariance in enumerate(others[0][0] if others else (), start=1):
-            weight = covariance[:-step] / (scale[:-step] * scale[step:])
-            upper = (kernel[:-step] * weight[:, None].astype(kernel.dtype)).T @ kernel[step:]
+        for step, covariance in enumerate(others[0] if others else (), start=1):
+            upper = (kernel[:-step] * covariance[:-step, None]).T @ kernel[step:]
             gram += upper + upper.T
-        return gram
+        return gram.astype(np.float64) * unit**2
 
     def by_gram(self, x: np.ndarray, gram: np.ndarray) -> np.ndarray:
         """Propagate the noise of a `gram` matrix, the same for all rows, float64 (n, k, k)."""
         import tensorflow as tf
 
         kind = self._jacobian.stack.dtype
-        halves = [tf.constant(block, kind) for block in _upper_halves(gram)]
+        unit = np.abs(gram).max() or 1.0
+        halves = [tf.constant(block, kind) for block in _upper_halves(gram / unit)]
         found = []
         for rows, batch in self._jacobian.batches(x):
             out = self._compiled["gram"](batch, halves).numpy()
             found.append(out[: rows.stop - rows.start])
-        return np.concatenate(found).astype(np.float64)
+        return self._in_units_of_targets(np.concatenate(found).astype(np.float64) * unit)
+
+    def _in_units_of_targets(self, covariance: np.ndarray) -> np.ndarray:
+        scale = scale_vector(self._target_scale, covariance.shape[1], "target")
+        return covariance * scale[:, None] * scale
 
     def _by_rows(
-        self, x: "tf.Tensor", variance: "tf.Tensor", off_diagonals: "tf.Tensor | None" = None
+        self, x: "tf.Tensor", deviation: "tf.Tensor", off_diagonals: "tf.Tensor | None" = None
     ) -> "tf.Tensor":
         import tensorflow as tf
 
         jacobian = self._jacobian.jacobian_tensor(x)
-        out = tf.matmul(jacobian * variance[:, None], jacobian, transpose_b=True)
+        noise = jacobian * deviation[:, None]
+        out = tf.matmul(noise, noise, transpose_b=True)
         if off_diagonals is None:
             return out
         for step in range(1, off_diagonals.shape[1] + 1):
@@ -162,8 +173,6 @@ class NoisePropagation:
 
         rows = self._jacobian.stack.output_rows(x)
         n, k, width = rows.shape
-        scale = scale_vector(self._target_scale, k, "target")
-        rows *= tf.constant(scale, x.dtype)[:, None]
         flat = tf.reshape(rows, [n * k, width])
         products = [flat[:, : half.shape[0]] @ half for half in halves]
         product = tf.reshape(tf.concat(products, axis=1), [n, k, width])
@@ -261,6 +270,8 @@ def propagated_covariance(
         covariance = noise.by_gram(x, noise.gram(variance, off_diagonals))
     else:
         covariance = noise.by_rows(x, variance, off_diagonals)
+    if not np.isfinite(covariance).all():
+        raise InputError("the covariance is not finite; look for huge values in x or the weights")
     if off_diagonals is not None:
         _check_covariance(covariance, noise.rounding)
     return covariance
@@ -268,8 +279,6 @@ def propagated_covariance(
 
 def _check_covariance(covariance: np.ndarray, rounding: float) -> None:
     """Refuse what has a negative variance along any direction, beyond rounding."""
-    if not np.isfinite(covariance).all():
-        raise InputError("the covariance is not finite; look for huge values in x or the weights")
     variances = np.diagonal(covariance, axis1=1, axis2=2)
     # Of correlations, so that one output's unit does not hide another's.
     deviations = np.sqrt(np.where(variances > 0, variances, 1))
@@ -299,6 +308,31 @@ def _without_masked(
         either = masked[:, :-step] | masked[:, step:]
         cleaned[:, step - 1, :-step] *= ~either
     return [*parts, cleaned]
+
+
+def _in_units_of_largest(
+    scale: np.ndarray, variance: np.ndarray, off_diagonals: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Divide the noise of scaled inputs by the largest deviation of each row.
+
+    Returns
+    -------
+    list of ndarray of float64
+        These deviations, shape (n,), 1 for rows without noise; all deviations in units of them,
+        (n, p); covariances in units of their squares, if there are any.
+    """
+    deviation = np.sqrt(variance, dtype=np.float64) / scale
+    unit = deviation.max(axis=1)
+    unit[unit == 0] = 1
+    parts = [unit, deviation / unit[:, None]]
+    if off_diagonals is not None:
+        weights = np.zeros_like(off_diagonals)
+        for step in range(1, weights.shape[1] + 1):
+            # One after the other: products of two units may be beyond float64.
+            one, other = (unit[:, None] * part for part in (scale[:-step], scale[step:]))
+            weights[:, step - 1, :-step] = off_diagonals[:, step - 1, :-step] / one / other
+        parts.append(weights)
+    return parts
 
 
 def _check_noise(variance: np.ndarray, off_diagonals: np.ndarray | None, n: int, p: int) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -136,6 +136,10 @@ def minimize(
     """
     if method not in METHODS:
         raise InputError(f"method is '{method}'; expected one of {', '.join(METHODS)}")
+    if tol is not None and not tol >= 0:
+        raise InputError(f"tol is {tol!r}; expected a number from 0")
+    if options is not None and not isinstance(options, Mapping):
+        raise InputError(f"options are {options!r}; expected a dict, such as {{'maxiter': 100}}")
     products = Products(
         model, loss, data, reduction, regularization=regularization, jit_compile=jit_compile
     )
@@ -165,7 +169,8 @@ def minimize(
                 )
             except _NoProductError as error:
                 result = objective.reached(error)
-        parameters.write(result.x)
+        # Newton-CG gives the gradient from before its last step.
+        result.fun, result.jac = objective.value_and_gradient(result.x)
     except BaseException:
         parameters.write(own)
         raise
@@ -350,9 +355,12 @@ class _Objective:
         self._first: float | None = None
         self._best: OptimizeResult | None = None
         self._n_iterations = 0
+        self._n_gradients = 0
+        self._n_products = 0
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         self._move(x)
+        self._n_gradients += 1
         value, gradient = self._products.loss_and_gradient()
         if self._best is None or value < self._best.fun:
             self._first = value if self._first is None else self._first
@@ -381,6 +389,9 @@ class _Objective:
             success=False,
             status=3,
             nit=self._n_iterations,
+            nfev=self._n_gradients,
+            njev=self._n_gradients,
+            nhev=self._n_products,
             message=f"Stopped at the least loss, as a product is missing: {error}.",
         )
 
@@ -389,6 +400,7 @@ class _Objective:
             # At a minimum trust-krylov divides zero by zero, and ends by the NaN that it gets back.
             return np.full_like(v, np.nan, dtype=np.float64)
         self._move(x)
+        self._n_products += 1
         try:
             if self._hessian is None:  # many methods ask for none
                 self._hessian = FixedHessian(self._products)

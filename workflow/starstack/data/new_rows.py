@@ -1,6 +1,7 @@
 """New rows to predict: columns by name, as those of the training rows, and nothing missing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
 
@@ -17,22 +18,22 @@ def values_of(X: Any, feature_names: Sequence[str]) -> Any:
 
     Parameters
     ----------
-    X : DataFrame, or anything without named columns
-        The latter is given back as it is, a masked array with NaN for what is masked. The columns
-        of a data frame are taken as they stand where they are only numbered.
+    X : DataFrame or ndarray
+        Numbers in an array are given back as they are, a masked array with NaN for what is masked.
+        The columns of a data frame are taken as they stand where they are only numbered.
     feature_names : sequence of str
         Columns of the training rows; empty if they had no names.
 
     Returns
     -------
-    ndarray of float64, shape (n, p)
-        Or `X` itself.
+    ndarray of shape (n, p)
+        Of float64, or `X` itself.
 
     Raises
     ------
     InputError
-        If there are no rows and columns, the columns have other names or another order, or a value
-        is no number.
+        If there are no rows and columns, X is a table of another kind or sparse, the columns have
+        other names or another order, or a value is no number.
 
     Examples
     --------
@@ -42,7 +43,7 @@ def values_of(X: Any, feature_names: Sequence[str]) -> Any:
     """
     _check_table(X)
     if not hasattr(X, "columns"):
-        return np.ma.filled(X.astype(float), np.nan) if np.ma.isMaskedArray(X) else X
+        return _numbers(X)
     given = X.columns.tolist()
     if feature_names and not all(isinstance(name, int) for name in given):
         for number, (found, wanted) in enumerate(zip_longest(given, feature_names), start=1):
@@ -59,13 +60,8 @@ def values_of(X: Any, feature_names: Sequence[str]) -> Any:
                 f"{_WHERE}: column '{name}' is of type {kind}; expected numbers, as it has in the "
                 "training rows"
             )
-    try:
+    with _only_numbers():
         return X.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{_WHERE}: expected numbers in all columns ({' '.join(str(error).split())}); turn "
-            "text into numbers as it was done for the training rows"
-        ) from None
 
 
 def names_of(X: Any) -> Sequence[object]:
@@ -96,7 +92,45 @@ def check_values(
     check_block({"X": values}, row_names, columns, _WHERE)
 
 
+def _numbers(X: Any) -> Any:
+    """Give an array of numbers, those of Python's own types as float64."""
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    if kind in "mMc":
+        raise InputError(f"{_WHERE}: expected numbers, got values of type {X.dtype}")
+    if np.ma.isMaskedArray(X):
+        with _only_numbers():
+            return np.ma.filled(X.astype(np.float64), np.nan)
+    if kind in "biuf":
+        return X
+    with _only_numbers():
+        return np.asarray(X, dtype=np.float64)
+
+
+@contextmanager
+def _only_numbers() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{_WHERE}: expected numbers in all columns ({' '.join(str(error).split())}); turn "
+            "text into numbers as it was done for the training rows"
+        ) from None
+
+
+# Attributes of tables and matrices of other packages, and what makes an array or a data frame.
+_OTHER_KINDS = {
+    "to_pandas": "X.to_pandas()",  # Polars, Astropy, PyArrow
+    "toarray": "X.toarray()",  # SciPy
+}
+
+
 def _check_table(X: Any) -> None:
+    for attribute, remedy in _OTHER_KINDS.items():
+        if hasattr(X, attribute):
+            raise InputError(
+                f"{_WHERE}: expected a pandas data frame or an array, got "
+                f"{type(X).__module__.partition('.')[0]}'s {type(X).__name__}; give {remedy}"
+            )
     if len(getattr(X, "shape", ())) < 2:
         raise InputError(
             f"{_WHERE}: expected a data frame or an array of rows and columns, got "
