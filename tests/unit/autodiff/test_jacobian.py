@@ -252,6 +252,7 @@ def test_single_precision_stays_single():
             "input_scale has 2 values; expected one",
         ),
         ({"target_scale": 0.0}, np.ones((2, 6)), "target_scale has a value"),
+        ({"input_scale": object()}, np.ones((2, 6)), "input_scale is a object; expected a number"),
         ({}, np.ones((2, 5)), "the model takes rows of shape \\(6,\\)"),
         ({}, np.ones((0, 6)), "no rows"),
         ({"batch_size": 0}, np.ones((2, 6)), "batch_size"),
@@ -435,3 +436,11 @@ def test_what_mixes_values_still_does_with_a_function_of_single_values_after_it(
 
     model, x = network(layers), RNG.standard_normal((4, 6))
     assert worst(input_jacobian(model, x), central_differences(model, x)) < 1e-7
+
+
+@pytest.mark.parametrize("method", ["products", "per_output"])
+@pytest.mark.parametrize("scale", [1e-40, np.r_[1e-40, np.ones(5)]])
+def test_scales_beyond_single_precision_are_refused(method, scale):
+    model = network(dense_layers("relu"), dtype="float32")
+    with pytest.raises(InputError, match=r"a factor of 1.0e\+40 on a derivative, beyond float32"):
+        InputJacobian(model, input_scale=scale, method=method)(np.ones((2, 6)))

@@ -108,14 +108,14 @@ class InputJacobian:
         common = (input_scale == input_scale[0]).all()
         if self.stack is not None:
             k = self.n_outputs
-            factor = tf.constant(self._row_factors(k, input_scale[0] if common else 1), x.dtype)
+            factor = _constant(self._row_factors(k, input_scale[0] if common else 1), x.dtype)
             rows = self.stack.jacobian(x, factor)
         else:
             rows = output_rows(self._infer, x)
             k = rows.shape[1]
-            factor = tf.constant(self._row_factors(k, input_scale[0] if common else 1), x.dtype)
+            factor = _constant(self._row_factors(k, input_scale[0] if common else 1), x.dtype)
             rows = tf.reshape(rows, [x.shape[0], k, -1]) * factor[:, None]
-        return rows if common else rows * tf.constant(1 / input_scale, x.dtype)
+        return rows if common else rows * _constant(1 / input_scale, x.dtype)
 
     def _row_factors(self, k: int, common_scale: float) -> np.ndarray:
         return scale_vector(self._target_scale, k, "target") / common_scale
@@ -289,9 +289,16 @@ def scale_vector(scale: np.ndarray | float | None, size: int, what: str) -> np.n
     Raises
     ------
     InputError
-        If it has another length, or a value that is not finite and positive.
+        If it is no number or numbers, has another length, or a value that is not finite and
+        positive.
     """
-    given = np.ones(1) if scale is None else np.asarray(scale, dtype=np.float64).reshape(-1)
+    try:
+        given = np.ones(1) if scale is None else np.asarray(scale, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{what}_scale is a {type(scale).__name__}; expected a number, or one per {what}: the "
+            "scale_ of a scaler, say"
+        ) from None
     if given.size not in (1, size):
         raise InputError(
             f"{what}_scale has {given.size} values; expected one, or {size}: one per {what}"
@@ -299,6 +306,19 @@ def scale_vector(scale: np.ndarray | float | None, size: int, what: str) -> np.n
     if not (np.isfinite(given) & (given > 0)).all():
         raise InputError(f"{what}_scale has a value that is not finite and above 0")
     return np.broadcast_to(given, size)
+
+
+def _constant(factors: np.ndarray, dtype: "tf.DType") -> "tf.Tensor":
+    import tensorflow as tf
+
+    with np.errstate(over="ignore"):
+        cast = factors.astype(dtype.as_numpy_dtype)
+    if not np.isfinite(cast).all():
+        raise InputError(
+            f"the scales make a factor of {factors.max():.1e} on a derivative, beyond "
+            f"{dtype.name}; choose other units, or build the model in float64"
+        )
+    return tf.constant(cast)
 
 
 def _check_finite(rows: np.ndarray, names: Sequence) -> None:

@@ -140,7 +140,7 @@ class NoisePropagation:
 
         kind = self._jacobian.stack.dtype
         unit = np.abs(gram).max() or 1.0
-        halves = [tf.constant(block, kind) for block in _upper_halves(gram / unit)]
+        halves = [tf.constant(block, kind) for block in _upper_halves(gram, unit)]
         found = []
         for rows, batch in self._jacobian.batches(x):
             out = self._compiled["gram"](batch, halves).numpy()
@@ -180,11 +180,11 @@ class NoisePropagation:
         return upper + tf.linalg.matrix_transpose(upper)
 
 
-def _upper_halves(gram: np.ndarray) -> list[np.ndarray]:
-    """Divide a symmetric G into blocks of columns, each from the top to its half diagonal block."""
+def _upper_halves(gram: np.ndarray, unit: float) -> list[np.ndarray]:
+    """Cut a symmetric G into blocks of columns, each from the top to its half diagonal block."""
     halves = []
     for start in range(0, len(gram), GRAM_BLOCK):
-        half = gram[: start + GRAM_BLOCK, start : start + GRAM_BLOCK].copy()
+        half = gram[: start + GRAM_BLOCK, start : start + GRAM_BLOCK] / unit
         half[start:] /= 2
         halves.append(half)
     return halves
