@@ -5,10 +5,12 @@ import re
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import scale
 
+from starstack.projection import separation
 from starstack.projection.certificates import (
     certify,
     gauge_count,
@@ -266,6 +268,22 @@ def test_three_classes_that_are_separable_have_no_minimum():
     assert not is_separable(X, np.eye(3)[y], np.ones(60), fit_intercept=True)
 
 
+@pytest.mark.parametrize("tol", [1e-5, 1e-8])
+def test_a_projection_that_may_still_turn_is_not_said_to_have_a_minimum(tol):
+    """Of class 0 alone some rows have the first feature: coefficients grow as `tol` falls."""
+    rng = np.random.default_rng(2)
+    y, X = np.arange(30) % 3, rng.normal(size=(30, 2))
+    X[:, 0] = (y == 0) * (rng.random(30) < 0.3)
+    model = ProjectedLogisticRegression(1, alpha=0, tol=tol, max_iter=10000, random_state=0)
+    with pytest.warns(UserWarning, match="separable by all features.*is not known"):
+        model.fit(X, y)
+    assert model.certificates_["has_minimum"] is None
+    model.set_params(rank=2)
+    with pytest.warns(UserWarning, match="no minimum"):
+        model.fit(X, y)
+    assert model.certificates_["has_minimum"] is False
+
+
 STUCK = [
     ({"rank": 2, "init": "zeros", "escape": False}, "saddle"),
     (
@@ -293,6 +311,30 @@ def test_too_few_iterations_are_not_called_a_minimum(make_classes):
     with pytest.warns(UserWarning, match="did not converge.*raise max_iter above 2$"):
         model.fit(X, y)
     assert model.certificates_["status"] == "not converged"
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize(("n_classes", "max_iter"), [(2, 2), (3, 3)])
+def test_certificates_of_a_fit_that_did_not_converge_are_of_its_factors(
+    make_classes, make_objective, n_classes, max_iter, alpha
+):
+    X, y = make_classes(n_classes)
+    X *= 10.0 ** np.arange(X.shape[1])  # the solver leaves the factors unbalanced
+    model = ProjectedLogisticRegression(
+        3, alpha=alpha, solver="l-bfgs", max_iter=max_iter, random_state=0
+    )
+    with pytest.warns(UserWarning, match="did not converge"):
+        model.fit(X, y)
+    objective = make_objective(X, y, rank=3, alpha=alpha)
+    flat = objective.layout.pack(model.projection_, model.weights_, model.intercept_)
+    loss, gradient = objective.value_and_gradient(flat)
+    found = model.certificates_
+    assert found["loss"] == pytest.approx(loss, rel=1e-10)
+    assert found["gradient_norm"] == pytest.approx(np.linalg.norm(gradient), rel=1e-6)
+    assert found["smallest_eigenvalue"] == pytest.approx(
+        np.linalg.eigvalsh(objective.hessian(flat))[0], rel=1e-2
+    )
+    assert (model.history_["loss"][-1], model.n_iter_) == (found["loss"], max_iter)
 
 
 def far_apart():
@@ -399,3 +441,17 @@ def test_what_separates_one_far_row_alone_separates_nothing(far):
     X = np.array([[1, 0], [1, 0], [-1, 0], [-1, 0], [0, 1], [0, -1], [far, 1]])
     y = np.array([0, 1, 0, 1, 1, 0, 0])
     assert not is_separable(X, y[:, None], np.ones(7), fit_intercept=True)
+
+
+def test_what_the_programme_leaves_of_zero_hides_no_separation(monkeypatch):
+    """The last two rows are ties as long as nothing is left to the second feature."""
+
+    def inexact(*args, **options):
+        result = linprog(*args, **options)
+        result.x[1] += 0.1 * options["options"]["primal_feasibility_tolerance"]
+        return result
+
+    monkeypatch.setattr(separation, "linprog", inexact)
+    X = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    y = np.array([[0.0], [1.0], [0.0], [1.0]])
+    assert is_separable(X, y, np.ones(4), fit_intercept=False)

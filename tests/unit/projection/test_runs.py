@@ -73,6 +73,18 @@ def test_a_run_without_a_saddle_is_the_same_with_and_without_escape(tables):
     assert set(stuck["status"]) == {"saddle"}
 
 
+def test_whether_a_limited_rank_has_a_minimum_may_be_unknown():
+    """Of class 0 alone some rows have the first feature, and one column need not see it."""
+    rng = np.random.default_rng(2)
+    y, X = np.arange(30) % 3, rng.normal(size=(30, 2))
+    X[:, 0] = (y == 0) * (rng.random(30) < 0.3)
+    options = {"alphas": [0], "intercepts": [True], "inits": ["orthogonal"], "seed": 1}
+    options |= {"solvers": ["trust-krylov"], "max_iter": 1000}
+    for rank, expected in ((1, "unknown"), (2, "no")):
+        certificates = trace_fits(X, y, rank=rank, **options)["certificates"]
+        assert set(certificates["has_minimum"]) == {expected}
+
+
 def test_regions_are_what_the_model_predicts_there(make_classes):
     X, y = make_classes(3)
     model = make_pipeline(StandardScaler(), ProjectedLogisticRegression(2, random_state=0))

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import null_space, orth
 
+from starstack.projection.duality import duality_gap
 from starstack.projection.equivalence import matching_c
 from starstack.projection.newton import DENSE_LIMIT, unit_diagonal
 from starstack.projection.objective import JointObjective, Layout
@@ -42,6 +43,8 @@ NULL_TOLERANCE = 1e-9
 # Curvature goes with the square of what W, V and X hold in a direction, so their singular values
 # count as zero below the root of it. At 10⁻⁶ a column that the penalty drives to zero counted.
 RANK_TOLERANCE = NULL_TOLERANCE**0.5
+# A loss without a penalty is the lowest if no other can be lower by more than this share of it.
+_LOWEST = 1e-9
 
 
 def certify(
@@ -63,15 +66,20 @@ def certify(
     Returns
     -------
     dict
-        Numbers and words only:
+        Numbers and words, and one None:
 
         ``status``
             "saddle" (stationary, with negative curvature), "no minimum" (separable classes
-            without a penalty: the loss falls for ever), "not converged", or "minimum". With
-            fewer columns than the unlimited optimum has, there may be lower ones.
+            without a penalty: the loss falls for ever), "not converged" (a gradient above `gtol`;
+            or, without a penalty and where the rank is no constraint, a loss that may exceed the
+            lowest by more than `gtol`), or "minimum". With fewer columns than the unlimited
+            optimum has, there may be lower ones.
         ``has_minimum``
             False if there is no penalty and the classes are separable: by their features, if the
             rank is no constraint (two classes, or L ≥ min(F, C − 1)), else by the projection found.
+            None if the rank is a constraint and the features separate, but the projection found
+            does not: it may still turn, and the loss fall for ever. A "minimum" then is no more
+            than a stationary point.
         ``loss``, ``gradient_norm``, ``smallest_eigenvalue``, ``largest_eigenvalue``,
         ``eigenvalue_error``
             Of the loss, its gradient and its Hessian; the error is the residual of the smallest
@@ -90,8 +98,9 @@ def certify(
             Of W V; the C of an ordinary logistic regression with the same coefficients (two
             classes), or NaN.
         ``dual_norm``, ``is_global``
-            The largest singular value of ∂f/∂(W V); whether it proves that no product of any
-            rank has a smaller penalised loss.
+            The largest singular value of ∂f/∂(W V); whether it is proved that no product of any
+            rank has a smaller penalised loss: by that value, or without a penalty by
+            `starstack.projection.duality`, to 10⁻⁹ of the loss.
     """
     layout, alpha = objective.layout, objective.alpha
     loss, gradient = objective.value_and_gradient(flat)
@@ -103,14 +112,19 @@ def certify(
     # A gradient g and singular vectors (u, v) of W V = u s vᵀ give G v = g/√s − α u.
     uncertainty = 10 * max(norm, REFINED * gtol) / objective.factor_length
     stationary = norm <= gtol
-    has_minimum = alpha > 0 or not _falls_for_ever(objective, flat)
+    has_minimum = alpha > 0 or _has_minimum(objective, flat)
     # Where the loss falls for ever, gradient and curvature fade, and a sign of either says nothing.
-    fading = not has_minimum and objective.separates(flat)
+    fading = has_minimum is False and objective.separates(flat)
+    is_global = dual <= alpha + uncertainty
     if stationary and curvature.is_negative(norm) and not fading:
         status = "saddle"
-    elif not has_minimum:
+    elif has_minimum is False:
         status = "no minimum"
     else:
+        if stationary and alpha == 0:
+            gap = duality_gap(objective, flat)
+            is_global = gap <= _LOWEST * loss
+            stationary = is_global or gap <= gtol or _rank_is_a_constraint(layout)
         status = "minimum" if stationary else "not converged"
     directions = gauge_directions(resolved, layout, penalised=alpha > 0)
     residuals = [objective.hessian_vector_product(flat, q) for q in directions.T]
@@ -133,7 +147,7 @@ def certify(
         "nuclear_norm": float(singular.sum()),
         "matching_c": matching_c(W @ V, alpha) if layout.n_outputs == 1 else float("nan"),
         "dual_norm": dual,
-        "is_global": bool(status == "minimum" and dual <= alpha + uncertainty),
+        "is_global": bool(status == "minimum" and is_global),
     }
 
 
@@ -211,20 +225,31 @@ def null_count(objective: JointObjective, flat: np.ndarray, *, gtol: float) -> i
     return fibre + shifts + L * (layout.n_features - F)
 
 
-def _falls_for_ever(objective: JointObjective, flat: np.ndarray) -> bool:
-    """Tell whether the loss without a penalty falls for ever.
+def _rank_is_a_constraint(layout: Layout) -> bool:
+    """Tell whether some coefficients have a higher rank, even after a shift of all outputs."""
+    return layout.n_outputs > 1 and layout.rank < min(layout.n_features, layout.n_outputs - 1)
 
-    But for a shift of all outputs any coefficients of C classes have rank C − 1 at most. A smaller
-    L leaves open whether another projection than the one found separates.
+
+def _has_minimum(objective: JointObjective, flat: np.ndarray) -> bool | None:
+    """Tell whether the loss without a penalty has a minimum; None if that is not known.
+
+    Where the rank is a constraint and the features separate, another projection than the one found
+    may do so too.
     """
     if objective.separates(flat):  # a linear programme of many rows and classes takes long
+        return False
+    layout = objective.layout
+
+    def separable(features: np.ndarray) -> bool:
+        return is_separable(
+            features, objective.Y, objective.sample_weight, fit_intercept=layout.fit_intercept
+        )
+
+    if not separable(objective.X):
         return True
-    layout, features = objective.layout, objective.X
-    if layout.n_outputs > 1 and layout.rank < min(layout.n_features, layout.n_outputs - 1):
-        features = features @ layout.unpack(flat)[0]
-    return is_separable(
-        features, objective.Y, objective.sample_weight, fit_intercept=layout.fit_intercept
-    )
+    if not _rank_is_a_constraint(layout):
+        return False
+    return False if separable(objective.X @ layout.unpack(flat)[0]) else None
 
 
 def _without_negligible_columns(objective: JointObjective, flat: np.ndarray) -> np.ndarray:

@@ -31,6 +31,10 @@ _SEPARABLE = (
     "the classes are separable and there is no penalty: the loss has no minimum, and the "
     "coefficients grow until the solver stops; give alpha above 0"
 )
+_MAYBE_SEPARABLE = (
+    "the classes are separable by all features and there is no penalty: whether the loss of a "
+    "projection of this rank has a minimum, or falls for ever, is not known; give alpha above 0"
+)
 # Squares of larger ones, times those of features, overflow.
 _LARGEST_ALPHA = 1e100
 
@@ -240,6 +244,8 @@ class ProjectedLogisticRegression(
         found, derived = (self.certificates_[f"null_directions_{k}"] for k in ("found", "derived"))
         if status == "no minimum":
             return _SEPARABLE
+        if status == "minimum" and self.certificates_["has_minimum"] is None:
+            return _MAYBE_SEPARABLE
         dual, rank = self.certificates_["dual_norm"], self.certificates_["product_rank"]
         if rank == 0 and dual < self.alpha:
             cure = f"lower alpha: above about {dual:.2g} all coefficients are zero"
@@ -258,6 +264,11 @@ class ProjectedLogisticRegression(
             remedy = f"raise max_iter above {self.max_iter}"
         else:  # rounding ends a solver before its iterations do
             remedy = f"rounding hides what is left; {cure}"
+        if status == "not converged" and self.certificates_["gradient_norm"] <= trace.gtol:
+            return (
+                "the fit did not converge: its gradient is small, but not on the scale of every "
+                f"feature, and the loss may be above the lowest by more than tolerated; {cure}"
+            )
         return {
             "saddle": f"the fit ended at a saddle and not at a minimum; {remedy}",
             "not converged": "the fit did not converge, its gradient is of norm "

@@ -129,6 +129,6 @@ def _history(run: dict, trace: Trace) -> pd.DataFrame:
 def _certificates(run: dict, result: dict) -> pd.DataFrame:
     trace, found = result["trace"], dict(result["certificates"])
     found["is_global"] = "yes" if found["is_global"] else "no"
-    found["has_minimum"] = "yes" if found["has_minimum"] else "no"
+    found["has_minimum"] = {True: "yes", False: "no", None: "unknown"}[found["has_minimum"]]
     counts = {"iterations": trace.n_iter, "saddles": len(trace.saddles)}
     return pd.DataFrame([run | counts | found])

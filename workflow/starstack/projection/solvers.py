@@ -230,6 +230,19 @@ def _balance(objective: JointObjective, flat: np.ndarray, trace: Trace) -> np.nd
     return balanced
 
 
+def _end_balanced(objective: JointObjective, flat: np.ndarray, trace: Trace) -> np.ndarray:
+    """Balance the factors of an end that is not stationary, as the estimator reports them.
+
+    It takes the place of the last iterate, since it is no further iteration.
+    """
+    balanced = balance(flat, objective.layout)
+    if trace.n_iter:
+        trace.losses.pop()
+        trace.gradient_norms.pop()
+    trace.add(*objective.value_and_gradient(balanced))
+    return balanced
+
+
 def minimise(
     objective: JointObjective,
     start: np.ndarray,
@@ -264,7 +277,7 @@ def minimise(
     Returns
     -------
     flat : ndarray of shape (P,)
-        The last point.
+        The last point; its factors are balanced if it is not stationary.
     curvature : Curvature
         Of the Hessian there.
     trace : Trace
@@ -278,6 +291,8 @@ def minimise(
         if trace.gradient_norms[-1] > gtol and objective.alpha > 0 and trace.n_iter < max_iter:
             flat = _balance(objective, flat, trace)
             flat = _polish(objective, flat, gtol, max_iter - trace.n_iter, trace)
+        if trace.gradient_norms[-1] > gtol:
+            flat = _end_balanced(objective, flat, trace)
         stationary = np.linalg.norm(objective.value_and_gradient(flat)[1]) <= gtol
         separated = stationary and objective.alpha == 0 and objective.separates(flat)
         if stationary and not separated:
