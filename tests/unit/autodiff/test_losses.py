@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from starstack.autodiff.losses import (
+    check_rows_apart,
     output_hessian,
     output_hessian_product,
     resolve_loss,
@@ -163,3 +164,14 @@ def test_wrong_shapes_and_reductions_are_refused():
         resolve_loss(lambda y, out: tf.reduce_sum(out))(*tensors(np.zeros(4), np.zeros((4, 3))))
     with pytest.raises(InputError, match="reduction is 'median'"):
         resolve_reduction("median", resolve_loss("mse"))
+
+
+@pytest.mark.parametrize("n", [1, 2, 6])
+def test_a_loss_that_divides_by_its_rows_is_refused_even_for_a_batch_of_one(n):
+    def per_row(y, z):
+        return tf.reduce_mean((y - z) ** 2, axis=-1) / tf.cast(tf.shape(z)[0], z.dtype)
+
+    y, z = tensors(ONE_HOT[:n], Z[:n])
+    with pytest.raises(InputError, match="mixes the rows of a batch"):
+        check_rows_apart(resolve_loss(per_row), y, z)
+    check_rows_apart(resolve_loss(lambda y, z: tf.reduce_mean((y - z) ** 2, axis=-1)), y, z)
