@@ -252,7 +252,7 @@ def test_single_precision_stays_single():
             "input_scale has 2 values; expected one",
         ),
         ({"target_scale": 0.0}, np.ones((2, 6)), "target_scale has a value"),
-        ({"input_scale": object()}, np.ones((2, 6)), "input_scale is a object; expected a number"),
+        ({"input_scale": object()}, np.ones((2, 6)), "input_scale is of type object; expected"),
         ({}, np.ones((2, 5)), "the model takes rows of shape \\(6,\\)"),
         ({}, np.ones((0, 6)), "no rows"),
         ({"batch_size": 0}, np.ones((2, 6)), "batch_size"),

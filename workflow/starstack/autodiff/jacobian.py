@@ -106,19 +106,18 @@ class InputJacobian:
 
         input_scale = scale_vector(self._input_scale, int(np.prod(x.shape[1:])), "input")
         common = (input_scale == input_scale[0]).all()
+        common_scale = input_scale[0] if common else 1
         if self.stack is not None:
-            k = self.n_outputs
-            factor = _constant(self._row_factors(k, input_scale[0] if common else 1), x.dtype)
-            rows = self.stack.jacobian(x, factor)
+            rows = self.stack.jacobian(x, self._row_factors(self.n_outputs, common_scale, x.dtype))
         else:
             rows = output_rows(self._infer, x)
             k = rows.shape[1]
-            factor = _constant(self._row_factors(k, input_scale[0] if common else 1), x.dtype)
-            rows = tf.reshape(rows, [x.shape[0], k, -1]) * factor[:, None]
+            factors = self._row_factors(k, common_scale, x.dtype)
+            rows = tf.reshape(rows, [x.shape[0], k, -1]) * factors[:, None]
         return rows if common else rows * _constant(1 / input_scale, x.dtype)
 
-    def _row_factors(self, k: int, common_scale: float) -> np.ndarray:
-        return scale_vector(self._target_scale, k, "target") / common_scale
+    def _row_factors(self, k: int, common_scale: float, dtype: "tf.DType") -> "tf.Tensor":
+        return _constant(scale_vector(self._target_scale, k, "target") / common_scale, dtype)
 
     def batches(
         self, x: np.ndarray, names: Sequence | None = None
@@ -296,8 +295,8 @@ def scale_vector(scale: np.ndarray | float | None, size: int, what: str) -> np.n
         given = np.ones(1) if scale is None else np.asarray(scale, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError):
         raise InputError(
-            f"{what}_scale is a {type(scale).__name__}; expected a number, or one per {what}: the "
-            "scale_ of a scaler, say"
+            f"{what}_scale is of type {type(scale).__name__}; expected a number, or one per "
+            f"{what}: the scale_ of a scaler, say"
         ) from None
     if given.size not in (1, size):
         raise InputError(
